@@ -1,0 +1,148 @@
+// Package layers_test holds the packages to the direction of their imports.
+package layers_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/meterseal/meterseal/"
+
+// allowed names, for each package, which of our packages it may import. A
+// package that is not listed fails the test: its place has to be decided.
+// cmd/meterseal joins everything and is not listed.
+var allowed = map[string][]string{
+	"internal/durable": {},
+	"internal/cred":    {},
+
+	"eventlog":        {"internal/durable"},
+	"eventlog/verify": {"eventlog"},
+
+	"secureelement":      {"eventlog"},
+	"secureelement/soft": {"eventlog", "secureelement", "internal/durable"},
+
+	"echonet":       {},
+	"echonet/meter": {"echonet"},
+
+	"routeb":        {},
+	"routeb/dongle": {"routeb"},
+
+	"device":     {"echonet", "echonet/meter", "eventlog", "secureelement", "internal/durable"},
+	"controller": {"echonet", "echonet/meter", "eventlog", "eventlog/verify", "internal/durable"},
+	"mdms":       {"eventlog", "eventlog/verify", "internal/durable"},
+}
+
+// outside names, for the packages that must stay light, the modules outside
+// the standard library that they may import.
+var outside = map[string][]string{
+	"eventlog":         {},
+	"eventlog/verify":  {},
+	"internal/durable": {},
+	"echonet":          {"golang.org/x/net", "golang.org/x/sys"},
+	"echonet/meter":    {},
+	"routeb":           {"github.com/goburrow/serial", "golang.org/x/sys"},
+}
+
+type pkg struct {
+	ImportPath string
+	Standard   bool
+	Imports    []string
+}
+
+// list runs go list; the packages of tests' helpers are left out, since only
+// tests import them.
+func list(t *testing.T) map[string]pkg {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Standard,Imports", module+"...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	pkgs := map[string]pkg{}
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs[strings.TrimPrefix(p.ImportPath, module)] = p
+	}
+	return pkgs
+}
+
+// free are trees without a place in the order: nothing of ours but tests and
+// cmd imports them.
+func free(name string) bool {
+	top, _, _ := strings.Cut(name, "/")
+	return top == "cmd" || top == "fixtures" || name == "internal/layers" || strings.HasSuffix(path.Base(name), "test") ||
+		strings.HasPrefix(name, "internal/") && path.Base(name) != "durable" && path.Base(name) != "cred"
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	pkgs := list(t)
+	if len(pkgs) < 8 {
+		t.Fatalf("go list found only %d packages", len(pkgs))
+	}
+	for name, p := range pkgs {
+		if free(name) {
+			continue
+		}
+		may, ok := allowed[name]
+		if !ok {
+			t.Errorf("%s has no place in the order of imports: decide it here", name)
+			continue
+		}
+		for _, imp := range p.Imports {
+			ours, isOurs := strings.CutPrefix(imp, module)
+			switch {
+			case isOurs && !slices.Contains(may, ours):
+				t.Errorf("%s imports %s, which it may not", name, ours)
+			case !isOurs && strings.Contains(imp, "."):
+				if mods, held := outside[name]; held && !slices.ContainsFunc(mods, func(m string) bool { return imp == m || strings.HasPrefix(imp, m+"/") }) {
+					t.Errorf("%s imports %s, which it may not", name, imp)
+				}
+			}
+		}
+	}
+}
+
+// TestMDMSKnowsNoLink says what the order above implies, in the words of the
+// architecture: what verifies never touches what transports.
+func TestMDMSKnowsNoLink(t *testing.T) {
+	pkgs := list(t)
+	for name := range pkgs {
+		if name != "mdms" && !strings.HasPrefix(name, "mdms/") && !strings.HasPrefix(name, "eventlog") {
+			continue
+		}
+		if free(name) {
+			continue
+		}
+		seen := map[string]bool{}
+		var visit func(string)
+		visit = func(n string) {
+			if seen[n] {
+				return
+			}
+			seen[n] = true
+			for _, imp := range pkgs[n].Imports {
+				if strings.Contains(imp, "goburrow/serial") {
+					t.Errorf("%s reaches %s", name, imp)
+				}
+				if ours, ok := strings.CutPrefix(imp, module); ok {
+					if strings.HasPrefix(ours, "echonet") || strings.HasPrefix(ours, "routeb") || strings.HasPrefix(ours, "device") {
+						t.Errorf("%s reaches %s", name, ours)
+					}
+					visit(ours)
+				}
+			}
+		}
+		visit(name)
+	}
+}
