@@ -1,0 +1,171 @@
+package echonet
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// Link is one way to reach other nodes: a socket, a Wi-SUN dongle, or a pair in
+// memory.
+type Link struct {
+	// PacketConn moves datagrams. ReadFrom fails with net.ErrClosed when it is
+	// closed, and may fail otherwise without harm. WriteTo may block: the node
+	// then writes from a goroutine of its own.
+	net.PacketConn
+	// Group is where notifications go; nil if the link has no group.
+	Group net.Addr
+}
+
+// groupConn is a socket that hears a group or broadcast address. What answers
+// leaves by the unicast socket of the same local address.
+type groupConn struct {
+	*net.UDPConn
+	out *net.UDPConn
+}
+
+func (c *groupConn) WriteTo(b []byte, to net.Addr) (int, error) { return c.out.WriteTo(b, to) }
+
+// errLinkBusy: the peer or its radio is slower than what is to be sent.
+var errLinkBusy = errors.New("echonet: link busy: queue full")
+
+// queueLen is how many datagrams may wait for a link that blocks.
+const queueLen = 64
+
+// outgoing is one datagram that waits for a blocking link.
+type outgoing struct {
+	b    []byte
+	to   net.Addr
+	done chan<- error // nil if nobody waits; capacity 1
+}
+
+// port is a Link as the node uses it.
+type port struct {
+	conn   net.PacketConn
+	group  net.Addr
+	direct bool         // WriteTo does not block: a UDP socket
+	heard  bool         // hears a group only: nothing is sent by it but answers
+	local  net.Addr     // of the socket
+	ip     netip.Addr   // local address, invalid if it is not IP
+	prefix netip.Prefix // of the local network, invalid if not known
+
+	mu      sync.Mutex // guards what follows
+	queue   []outgoing
+	writing bool
+}
+
+func newPort(l Link, nets []netip.Prefix) *port {
+	p := &port{conn: l.PacketConn, group: l.Group, local: l.LocalAddr()}
+	switch l.PacketConn.(type) {
+	case *net.UDPConn:
+		p.direct = true
+	case *groupConn, *broadcastConn:
+		p.direct, p.heard = true, true
+	}
+	ap, ok := addrPortOf(p.local)
+	if !ok {
+		return p
+	}
+	p.ip = ap.Addr()
+	for _, n := range nets {
+		if n.Addr() == p.ip.WithZone("") {
+			p.prefix = n.Masked()
+		}
+	}
+	if p.ip.IsLoopback() && p.ip.Is4() {
+		p.prefix = netip.PrefixFrom(p.ip, 8).Masked()
+	}
+	return p
+}
+
+// localPrefixes returns the addresses of this machine with their networks.
+func localPrefixes() []netip.Prefix {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil // routes then go by address family alone
+	}
+	var out []netip.Prefix
+	for _, a := range addrs {
+		if n, err := netip.ParsePrefix(a.String()); err == nil {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// reach says how well the port fits a destination: 0 not at all.
+func (p *port) reach(to net.Addr) int {
+	if p.heard {
+		return 0
+	}
+	ap, ok := addrPortOf(to)
+	if !ok || !p.ip.IsValid() {
+		if p.local != nil && to != nil && p.local.Network() == to.Network() {
+			return 2
+		}
+		return 1
+	}
+	dst := ap.Addr()
+	switch {
+	case p.ip.Is4() != dst.Is4() && !p.ip.IsUnspecified():
+		return 0
+	case dst.Zone() != "" && dst.Zone() == p.ip.Zone():
+		return 5
+	case dst.Zone() != p.ip.Zone():
+		return 1
+	case p.ip == dst:
+		return 5
+	case p.prefix.IsValid() && p.prefix.Contains(dst):
+		return 4
+	case p.ip.IsLoopback() != dst.IsLoopback():
+		return 1
+	}
+	return 2
+}
+
+// send sends a copy of b, or waits its turn to. done, if not nil, gets the
+// result once.
+func (p *port) send(b []byte, to net.Addr, done chan<- error) error {
+	if p.direct {
+		_, err := p.conn.WriteTo(b, to)
+		if done != nil {
+			done <- err
+		}
+		return err
+	}
+	o := outgoing{append([]byte(nil), b...), to, done}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.queue) >= queueLen {
+		if done != nil {
+			done <- errLinkBusy
+		}
+		return errLinkBusy
+	}
+	p.queue = append(p.queue, o)
+	if !p.writing {
+		p.writing = true
+		go p.drain()
+	}
+	return nil
+}
+
+// drain writes until nothing waits.
+func (p *port) drain() {
+	for {
+		p.mu.Lock()
+		if len(p.queue) == 0 {
+			p.queue, p.writing = nil, false
+			p.mu.Unlock()
+			return
+		}
+		o := p.queue[0]
+		p.queue = p.queue[1:]
+		p.mu.Unlock()
+		_, err := p.conn.WriteTo(o.b, o.to)
+		if o.done != nil {
+			o.done <- err
+		}
+	}
+}

@@ -1,0 +1,291 @@
+package echonet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Node is an ECHONET Lite node: it serves its objects and sends requests to
+// other nodes. Its methods may be called concurrently.
+type Node struct {
+	cfg     Config
+	err     error // of the configuration; Serve returns it
+	ports   []*port
+	count   counters
+	objects atomic.Pointer[table]
+	profile *profile
+
+	notify chan notification // to the goroutine that calls OnNotify
+
+	objectsMu sync.Mutex // serialises changes of objects
+
+	mu      sync.Mutex // guards what follows
+	nextTID uint16
+	pending map[uint16]*pending
+	peers   map[peerKey]*peer
+}
+
+type notification struct {
+	from net.Addr
+	f    Frame
+}
+
+// notifyQueue is how many notifications may wait for OnNotify.
+const notifyQueue = 256
+
+// New returns a node, which does nothing until Serve is called. What is wrong
+// with a configuration Serve reports.
+func New(c Config) *Node {
+	n := &Node{
+		cfg:     c.withDefaults(),
+		err:     c.check(),
+		notify:  make(chan notification, notifyQueue),
+		nextTID: uint16(rand.Uint32()),
+		pending: map[uint16]*pending{},
+		peers:   map[peerKey]*peer{},
+	}
+	n.profile = newProfile(n, c.Identity)
+	n.objects.Store(newTable(n.profile, c.Objects))
+	nets := localPrefixes()
+	for _, l := range c.Links {
+		n.ports = append(n.ports, newPort(l, nets))
+	}
+	return n
+}
+
+// table is an immutable list of objects, the node profile first.
+type table struct {
+	objects []Object
+	byEOJ   map[EOJ]Object
+}
+
+func newTable(profile Object, devices []Object) *table {
+	t := &table{byEOJ: map[EOJ]Object{}}
+	for _, o := range append([]Object{profile}, devices...) {
+		t.objects = append(t.objects, o)
+		t.byEOJ[o.EOJ()] = o
+	}
+	return t
+}
+
+// devices returns the objects without the node profile.
+func (t *table) devices() []Object { return t.objects[1:] }
+
+// has reports whether the destination e names an object of the table.
+func (t *table) has(e EOJ) bool {
+	if _, ok := t.byEOJ[e]; ok {
+		return true
+	}
+	if e.Instance() != 0 {
+		return false
+	}
+	for _, o := range t.objects {
+		if e.Matches(o.EOJ()) {
+			return true
+		}
+	}
+	return false
+}
+
+// Objects returns what the node serves beside its node profile.
+func (n *Node) Objects() []Object {
+	return append([]Object(nil), n.objects.Load().devices()...)
+}
+
+// SetObjects changes what the node serves beside its node profile, and announces
+// the new instance list. On error nothing changes.
+func (n *Node) SetObjects(objects ...Object) error {
+	c := n.cfg
+	c.Objects = objects
+	if err := c.check(); err != nil {
+		return err
+	}
+	n.objectsMu.Lock()
+	n.objects.Store(newTable(n.profile, objects))
+	n.objectsMu.Unlock()
+	return n.InstancesChanged()
+}
+
+// Close closes the links, for a node whose links nobody else uses.
+func (n *Node) Close() error {
+	var errs []error
+	for _, p := range n.ports {
+		if err := p.conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Serve announces the instance list, then reads all links, answers requests and
+// hands out answers and notifications, until ctx ends, which is no error, or all
+// links are closed, which is net.ErrClosed. Requests are possible only
+// meanwhile. All that it started has ended when it returns; the links are still
+// open.
+func (n *Node) Serve(ctx context.Context) error {
+	if n.err != nil {
+		return n.err
+	}
+	var readers, notifier sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, p := range n.ports {
+		if err := p.conn.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, net.ErrClosed) {
+			return fmt.Errorf("echonet: link %v: %w", p.local, err)
+		}
+	}
+	stop := context.AfterFunc(ctx, func() {
+		for _, p := range n.ports {
+			if p.conn.SetReadDeadline(time.Unix(1, 0)) != nil {
+				_ = p.conn.Close() // the only other way to wake its reader
+			}
+		}
+	})
+	defer stop()
+	notifier.Go(func() { n.deliver(ctx) })
+	for _, p := range n.ports {
+		readers.Go(func() { n.read(ctx, p) })
+	}
+	if err := n.InstancesChanged(); err != nil {
+		n.cfg.Logger.Warn("announce instance list", "err", err)
+	}
+	var err error
+	if len(n.ports) == 0 {
+		<-ctx.Done()
+	}
+	readers.Wait()
+	if ctx.Err() == nil {
+		err = fmt.Errorf("echonet: all links closed: %w", net.ErrClosed)
+	}
+	cancel()
+	notifier.Wait()
+	return err
+}
+
+// deliver calls OnNotify.
+func (n *Node) deliver(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-n.notify:
+			n.cfg.OnNotify(m.from, m.f)
+		}
+	}
+}
+
+// maxDatagram is the largest datagram that is read. One that fills the buffer
+// was cut, and is dropped.
+const maxDatagram = 4096
+
+// reader is what one link's reading goroutine uses again and again.
+type reader struct {
+	in  [maxDatagram]byte
+	out []byte
+	f   Frame
+}
+
+// Waits after a failed read, so that a link that fails at once costs no
+// processor.
+const (
+	readRetryMin = 10 * time.Millisecond
+	readRetryMax = time.Second
+)
+
+func (n *Node) read(ctx context.Context, p *port) {
+	r := &reader{out: make([]byte, 0, n.cfg.MaxPayload)}
+	wait := readRetryMin
+	for ctx.Err() == nil {
+		size, from, err := p.conn.ReadFrom(r.in[:])
+		if err == nil {
+			wait = readRetryMin
+			n.datagram(p, r, r.in[:size], from)
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
+			return
+		}
+		n.count.readErrors.Add(1)
+		n.cfg.Logger.Warn("read", "link", p.local, "err", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, readRetryMax)
+	}
+}
+
+// Reasons for which OnDrop is called, beside those of Frame.UnmarshalBinary.
+var (
+	// ErrOversize: a datagram of 4096 bytes or more.
+	ErrOversize = errors.New("echonet: datagram too large")
+	// ErrNoObject: the destination object is none of this node.
+	ErrNoObject = errors.New("echonet: no such object")
+	// ErrUnasked: an answer that nobody waits for.
+	ErrUnasked = errors.New("echonet: answer to no request")
+	// ErrMulticast: a service that is for one node only came by multicast.
+	ErrMulticast = errors.New("echonet: individual service by multicast")
+)
+
+// datagram handles one datagram of any content.
+func (n *Node) datagram(p *port, r *reader, b []byte, from net.Addr) {
+	if n.own(from) {
+		return
+	}
+	n.count.received.Add(1)
+	if len(b) == maxDatagram {
+		n.drop(from, b, ErrOversize)
+		return
+	}
+	if err := r.f.UnmarshalBinary(b); err != nil {
+		n.drop(from, b, err)
+		return
+	}
+	n.count.last.Store(n.cfg.Now().UnixNano())
+	var err error
+	switch f := &r.f; {
+	case f.ESV == INF:
+		err = n.inf(from, f)
+	case f.ESV == INFC:
+		err = n.infc(p, r, from)
+	case f.ESV.IsRequest():
+		err = n.serve(p, r, from)
+	default:
+		err = n.answer(from, f)
+	}
+	if err != nil {
+		n.drop(from, b, err)
+	}
+}
+
+func (n *Node) drop(from net.Addr, b []byte, reason error) {
+	n.count.dropped.Add(1)
+	if n.cfg.OnDrop != nil {
+		n.cfg.OnDrop(from, b, reason)
+	}
+}
+
+// own reports whether a datagram came from this node itself: its own multicast.
+func (n *Node) own(from net.Addr) bool {
+	ap, ok := addrPortOf(from)
+	for _, p := range n.ports {
+		if p.heard || p.local == nil {
+			continue
+		}
+		if ok && p.ip.IsValid() {
+			local, _ := addrPortOf(p.local)
+			if local == ap {
+				return true
+			}
+		} else if !ok && p.local.String() == from.String() {
+			return true
+		}
+	}
+	return false
+}
