@@ -44,15 +44,17 @@ type outgoing struct {
 type port struct {
 	conn   net.PacketConn
 	group  net.Addr
-	direct bool         // WriteTo does not block: a UDP socket
-	heard  bool         // hears a group only: nothing is sent by it but answers
-	local  net.Addr     // of the socket
-	ip     netip.Addr   // local address, invalid if it is not IP
-	prefix netip.Prefix // of the local network, invalid if not known
+	direct bool           // WriteTo does not block: a UDP socket
+	heard  bool           // hears a group only: nothing is sent by it but answers
+	local  net.Addr       // of the socket
+	at     netip.AddrPort // local, invalid if it is not IP
+	prefix netip.Prefix   // of the local network, invalid if not known
 
-	mu      sync.Mutex // guards what follows
+	writer  sync.WaitGroup // the goroutine that writes, while there is one
+	mu      sync.Mutex     // guards what follows
 	queue   []outgoing
 	writing bool
+	stopped bool // nothing is queued any more
 }
 
 func newPort(l Link, nets []netip.Prefix) *port {
@@ -67,14 +69,14 @@ func newPort(l Link, nets []netip.Prefix) *port {
 	if !ok {
 		return p
 	}
-	p.ip = ap.Addr()
+	p.at = ap
 	for _, n := range nets {
-		if n.Addr() == p.ip.WithZone("") {
+		if n.Addr() == ap.Addr().WithZone("") {
 			p.prefix = n.Masked()
 		}
 	}
-	if p.ip.IsLoopback() && p.ip.Is4() {
-		p.prefix = netip.PrefixFrom(p.ip, 8).Masked()
+	if ap.Addr().IsLoopback() && ap.Addr().Is4() {
+		p.prefix = netip.PrefixFrom(ap.Addr(), 8).Masked()
 	}
 	return p
 }
@@ -99,8 +101,9 @@ func (p *port) reach(to net.Addr) int {
 	if p.heard {
 		return 0
 	}
+	ip := p.at.Addr()
 	ap, ok := addrPortOf(to)
-	if !ok || !p.ip.IsValid() {
+	if !ok || !ip.IsValid() {
 		if p.local != nil && to != nil && p.local.Network() == to.Network() {
 			return 2
 		}
@@ -108,17 +111,17 @@ func (p *port) reach(to net.Addr) int {
 	}
 	dst := ap.Addr()
 	switch {
-	case p.ip.Is4() != dst.Is4() && !p.ip.IsUnspecified():
+	case ip.Is4() != dst.Is4() && !ip.IsUnspecified():
 		return 0
-	case dst.Zone() != "" && dst.Zone() == p.ip.Zone():
+	case dst.Zone() != "" && dst.Zone() == ip.Zone():
 		return 5
-	case dst.Zone() != p.ip.Zone():
+	case dst.Zone() != ip.Zone():
 		return 1
-	case p.ip == dst:
+	case ip == dst:
 		return 5
 	case p.prefix.IsValid() && p.prefix.Contains(dst):
 		return 4
-	case p.ip.IsLoopback() != dst.IsLoopback():
+	case ip.IsLoopback() != dst.IsLoopback():
 		return 1
 	}
 	return 2
@@ -134,21 +137,35 @@ func (p *port) send(b []byte, to net.Addr, done chan<- error) error {
 		}
 		return err
 	}
-	o := outgoing{append([]byte(nil), b...), to, done}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.queue) >= queueLen {
-		if done != nil {
-			done <- errLinkBusy
-		}
-		return errLinkBusy
+	var err error
+	switch {
+	case p.stopped:
+		err = ErrStopped
+	case len(p.queue) >= queueLen:
+		err = errLinkBusy
 	}
-	p.queue = append(p.queue, o)
+	if err != nil {
+		if done != nil {
+			done <- err
+		}
+		return err
+	}
+	p.queue = append(p.queue, outgoing{append([]byte(nil), b...), to, done})
 	if !p.writing {
 		p.writing = true
-		go p.drain()
+		p.writer.Go(p.drain)
 	}
 	return nil
+}
+
+// stop ends the writing goroutine, whose writes fail by now.
+func (p *port) stop() {
+	p.mu.Lock()
+	p.stopped = true
+	p.mu.Unlock()
+	p.writer.Wait()
 }
 
 // drain writes until nothing waits.

@@ -21,7 +21,9 @@ type Node struct {
 	objects atomic.Pointer[table]
 	profile *profile
 
-	notify chan notification // to the goroutine that calls OnNotify
+	notify  chan notification // to the goroutine that calls OnNotify
+	served  atomic.Bool       // Serve was called
+	stopped chan struct{}     // closed when Serve ends
 
 	objectsMu sync.Mutex // serialises changes of objects
 
@@ -46,6 +48,7 @@ func New(c Config) *Node {
 		cfg:     c.withDefaults(),
 		err:     c.check(),
 		notify:  make(chan notification, notifyQueue),
+		stopped: make(chan struct{}),
 		nextTID: uint16(rand.Uint32()),
 		pending: map[uint16]*pending{},
 		peers:   map[peerKey]*peer{},
@@ -125,47 +128,52 @@ func (n *Node) Close() error {
 
 // Serve announces the instance list, then reads all links, answers requests and
 // hands out answers and notifications, until ctx ends, which is no error, or all
-// links are closed, which is net.ErrClosed. Requests are possible only
-// meanwhile. All that it started has ended when it returns; the links are still
-// open.
+// links are closed, which is net.ErrClosed. It can be called once; requests that
+// still wait when it ends fail with ErrStopped. All that it started has ended
+// when it returns. The links are still open, but past their deadlines.
 func (n *Node) Serve(ctx context.Context) error {
 	if n.err != nil {
 		return n.err
 	}
-	var readers, notifier sync.WaitGroup
+	if n.served.Swap(true) {
+		return errors.New("echonet: node served twice")
+	}
+	defer close(n.stopped)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for _, p := range n.ports {
-		if err := p.conn.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, net.ErrClosed) {
-			return fmt.Errorf("echonet: link %v: %w", p.local, err)
-		}
-	}
-	stop := context.AfterFunc(ctx, func() {
-		for _, p := range n.ports {
-			if p.conn.SetReadDeadline(time.Unix(1, 0)) != nil {
-				_ = p.conn.Close() // the only other way to wake its reader
-			}
-		}
-	})
-	defer stop()
-	notifier.Go(func() { n.deliver(ctx) })
+	var readers, others sync.WaitGroup
+	others.Go(func() { <-ctx.Done(); n.wake() })
+	others.Go(func() { n.deliver(ctx) })
 	for _, p := range n.ports {
 		readers.Go(func() { n.read(ctx, p) })
 	}
 	if err := n.InstancesChanged(); err != nil {
 		n.cfg.Logger.Warn("announce instance list", "err", err)
 	}
-	var err error
 	if len(n.ports) == 0 {
 		<-ctx.Done()
 	}
 	readers.Wait()
+	var err error
 	if ctx.Err() == nil {
 		err = fmt.Errorf("echonet: all links closed: %w", net.ErrClosed)
 	}
 	cancel()
-	notifier.Wait()
+	others.Wait()
+	for _, p := range n.ports {
+		p.stop()
+	}
 	return err
+}
+
+// wake makes blocked reads and writes of all links return.
+func (n *Node) wake() {
+	past := time.Unix(1, 0)
+	for _, p := range n.ports {
+		if p.conn.SetDeadline(past) != nil {
+			_ = p.conn.Close() // the only other way
+		}
+	}
 }
 
 // deliver calls OnNotify.
@@ -275,15 +283,9 @@ func (n *Node) drop(from net.Addr, b []byte, reason error) {
 func (n *Node) own(from net.Addr) bool {
 	ap, ok := addrPortOf(from)
 	for _, p := range n.ports {
-		if p.heard || p.local == nil {
-			continue
-		}
-		if ok && p.ip.IsValid() {
-			local, _ := addrPortOf(p.local)
-			if local == ap {
-				return true
-			}
-		} else if !ok && p.local.String() == from.String() {
+		switch {
+		case p.heard || p.local == nil || ok != p.at.IsValid():
+		case ok && p.at == ap, !ok && p.local.String() == from.String():
 			return true
 		}
 	}

@@ -38,7 +38,7 @@ func (n *Node) NotifyValues(eoj EOJ, ps ...Property) error {
 		k := min(len(ps), notifyOPC)
 		f := Frame{TID: n.freeTID(), SEOJ: eoj, DEOJ: NodeProfile, ESV: INF, Properties: ps[:k]}
 		ps = ps[k:]
-		b, err := f.AppendBinary(nil)
+		b, err := n.encode(&f)
 		if err != nil {
 			return err
 		}

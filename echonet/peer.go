@@ -2,7 +2,6 @@ package echonet
 
 import (
 	"context"
-	"errors"
 	"net"
 )
 
@@ -19,10 +18,11 @@ func keyOf(a net.Addr) peerKey {
 
 // peer is what is remembered of a node that we ask.
 type peer struct {
-	slots  chan struct{} // one element per request under way
-	users  int           // requests that hold or wait for a slot
-	limit  int           // properties in one Get that it takes
-	proven int           // properties in one Get that it has answered in full
+	slots   chan struct{} // one element per request under way
+	users   int           // requests that hold or wait for a slot
+	limit   int           // properties that one Get carries
+	proven  int           // properties in one Get that it has handled
+	strikes int           // larger Gets not answered by a node that was alive
 }
 
 // maxPeers bounds what is remembered.
@@ -36,7 +36,7 @@ func (n *Node) peerFor(k peerKey) *peer {
 	if len(n.peers) >= maxPeers {
 		for old, p := range n.peers {
 			if p.users == 0 {
-				delete(n.peers, old) // any: its limit is learned again
+				delete(n.peers, old) // any of them: its limit is learned again
 				break
 			}
 		}
@@ -47,23 +47,30 @@ func (n *Node) peerFor(k peerKey) *peer {
 }
 
 // acquire waits until another request to that node may be sent.
-func (n *Node) acquire(ctx context.Context, to net.Addr) (release func(), err error) {
+func (n *Node) acquire(ctx context.Context, to net.Addr) (*peer, error) {
 	n.mu.Lock()
 	p := n.peerFor(keyOf(to))
 	p.users++
 	n.mu.Unlock()
-	leave := func() {
-		n.mu.Lock()
-		p.users--
-		n.mu.Unlock()
-	}
 	select {
 	case p.slots <- struct{}{}:
-		return func() { <-p.slots; leave() }, nil
+		return p, nil
 	case <-ctx.Done():
-		leave()
+		n.leave(p)
 		return nil, ctx.Err()
 	}
+}
+
+// release lets the next request to that node go.
+func (n *Node) release(p *peer) {
+	<-p.slots
+	n.leave(p)
+}
+
+func (n *Node) leave(p *peer) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p.users--
 }
 
 // OPCLimit returns how many properties one Get to that peer carries, as far as
@@ -80,15 +87,16 @@ func (n *Node) limits(to net.Addr) (limit, proven int) {
 	return p.limit, p.proven
 }
 
-// answeredFully remembers that a Get of k properties was.
-func (n *Node) answeredFully(to net.Addr, k int) {
+// handled remembers that a peer handled a Get of k properties.
+func (n *Node) handled(to net.Addr, k int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p := n.peerFor(keyOf(to))
 	p.proven = max(p.proven, k)
+	p.strikes = 0
 }
 
-// takesOnly remembers that a Get of more than k properties fails.
+// takesOnly remembers that a Get of more than k properties is too much.
 func (n *Node) takesOnly(to net.Addr, k int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -96,104 +104,14 @@ func (n *Node) takesOnly(to net.Addr, k int) {
 	p.limit = max(1, min(p.limit, k))
 }
 
-// getter is one call of Node.Get.
-type getter struct {
-	n      *Node
-	ctx    context.Context //nolint:containedctx // lives for one call
-	peer   net.Addr
-	eoj    EOJ
-	values map[byte][]byte
-}
-
-// all reads the properties in as many messages as it takes.
-func (g *getter) all(epcs []byte) error {
-	for len(epcs) > 0 {
-		limit, _ := g.n.limits(g.peer)
-		k := min(len(epcs), limit)
-		if err := g.batch(epcs[:k]); err != nil {
-			return err
-		}
-		epcs = epcs[k:]
+// strike counts a Get of k properties that was not answered although the peer is
+// alive. One may have been lost; two say that it was too much.
+func (n *Node) strike(to net.Addr, k int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.peerFor(keyOf(to))
+	if p.strikes++; p.strikes == 2 {
+		p.strikes = 0
+		p.limit = max(1, min(p.limit, k/2))
 	}
-	return nil
-}
-
-// batch reads properties in one message. What a peer leaves out it may refuse,
-// or have had too many to answer: which of the two, a smaller message tells.
-func (g *getter) batch(epcs []byte) error {
-	answer, size, err := g.once(epcs)
-	switch {
-	case errors.Is(err, ErrTimeout) && len(epcs) > 1:
-		return g.silence(epcs)
-	case err != nil:
-		return err
-	}
-	missing := g.take(epcs, answer)
-	if len(missing) == 0 {
-		g.n.answeredFully(g.peer, len(epcs))
-		return nil
-	}
-	got := len(epcs) - len(missing)
-	_, proven := g.n.limits(g.peer)
-	if len(epcs) == 1 || len(epcs) <= proven && size < g.n.cfg.MaxPayload/2 {
-		return nil
-	}
-	return g.again(missing, got)
-}
-
-// again asks for what a larger message left out.
-func (g *getter) again(missing []byte, got int) error {
-	k := max(1, min(got, len(missing)))
-	if got == 0 {
-		k = max(1, len(missing)/2)
-	}
-	for len(missing) > 0 {
-		part := missing[:min(k, len(missing))]
-		missing = missing[len(part):]
-		before := len(g.values)
-		if err := g.batch(part); err != nil {
-			return err
-		}
-		if len(g.values) > before {
-			g.n.takesOnly(g.peer, max(got, len(part)))
-		}
-	}
-	return nil
-}
-
-// silence handles a peer that does not answer several properties: it may be
-// gone, or take only one at a time.
-func (g *getter) silence(epcs []byte) error {
-	answer, _, err := g.once(epcs[:1])
-	if err != nil {
-		return err
-	}
-	g.take(epcs[:1], answer)
-	g.n.takesOnly(g.peer, len(epcs)/2)
-	return g.all(epcs[1:])
-}
-
-// once sends one Get. size is that of the answer's data in bytes.
-func (g *getter) once(epcs []byte) (answer []Property, size int, err error) {
-	f := Frame{DEOJ: g.eoj, ESV: Get, Properties: make([]Property, len(epcs))}
-	for i, epc := range epcs {
-		f.Properties[i].EPC = epc
-	}
-	a, err := g.n.Request(g.ctx, g.peer, f)
-	for _, p := range a.Properties {
-		size += 2 + len(p.EDT)
-	}
-	return a.Properties, size, err
-}
-
-// take keeps the values of an answer and returns the codes it lacks.
-func (g *getter) take(epcs []byte, answer []Property) (missing []byte) {
-	for _, epc := range epcs {
-		if edt, ok := Find(answer, epc); ok && len(edt) > 0 {
-			g.values[epc] = edt
-		} else {
-			missing = append(missing, epc)
-		}
-	}
-	return missing
 }

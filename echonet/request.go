@@ -11,6 +11,9 @@ import (
 // ErrTimeout: no answer came in time. A Set may have been done all the same.
 var ErrTimeout = errors.New("echonet: no answer")
 
+// ErrStopped: the node serves no longer, so that no answer can come.
+var ErrStopped = errors.New("echonet: node stopped")
+
 // SNAError says what a peer refused. What it did not refuse was done, or is in
 // the data returned with the error.
 type SNAError struct {
@@ -126,6 +129,7 @@ func (n *Node) Request(ctx context.Context, peer net.Addr, f Frame) (Frame, erro
 	return answer, nil
 }
 
+// withPort puts the standard port in an address that has none.
 func withPort(peer net.Addr) net.Addr {
 	if u, ok := peer.(*net.UDPAddr); ok && u.Port == 0 {
 		return &net.UDPAddr{IP: u.IP, Port: Port, Zone: u.Zone}
@@ -138,17 +142,17 @@ func (n *Node) request(ctx context.Context, to net.Addr, f *Frame) (Frame, error
 	if err != nil {
 		return Frame{}, err
 	}
-	release, err := n.acquire(ctx, to)
+	held, err := n.acquire(ctx, to)
 	if err != nil {
 		return Frame{}, err
 	}
-	defer release()
+	defer n.release(held)
 	w := &pending{host: HostOf(to), sent: f, reply: make(chan reply, 1)}
 	if err := n.await(w); err != nil {
 		return Frame{}, err
 	}
 	defer n.forget(w)
-	b, err := f.AppendBinary(nil)
+	b, err := n.encode(f)
 	if err != nil {
 		return Frame{}, err
 	}
@@ -166,6 +170,15 @@ func (n *Node) request(ctx context.Context, to net.Addr, f *Frame) (Frame, error
 	return Frame{}, ErrTimeout
 }
 
+// encode returns the bytes of a frame that the node sends.
+func (n *Node) encode(f *Frame) ([]byte, error) {
+	b, err := f.AppendBinary(nil)
+	if err == nil && len(b) > n.cfg.MaxPayload {
+		err = fmt.Errorf("%w: %d bytes, at most %d", ErrOversize, len(b), n.cfg.MaxPayload)
+	}
+	return b, err
+}
+
 // attempt sends a request once and waits for the answer.
 func (n *Node) attempt(ctx context.Context, p *port, to net.Addr, b []byte, w *pending) (Frame, error) {
 	if err := ctx.Err(); err != nil {
@@ -174,7 +187,8 @@ func (n *Node) attempt(ctx context.Context, p *port, to net.Addr, b []byte, w *p
 	sent := make(chan error, 1)
 	n.count.sent.Add(1)
 	_ = p.send(b, to, sent) // the error comes by the channel
-	timer := time.NewTimer(n.timeout(w.sent))
+	limit := n.timeout(w.sent)
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for {
 		select {
@@ -189,10 +203,13 @@ func (n *Node) attempt(ctx context.Context, p *port, to net.Addr, b []byte, w *p
 				return Frame{}, nil
 			}
 			sent = nil
+			timer.Reset(limit) // the wait begins when the request has left
 		case <-timer.C:
 			return Frame{}, ErrTimeout
 		case <-ctx.Done():
 			return Frame{}, ctx.Err()
+		case <-n.stopped:
+			return Frame{}, ErrStopped
 		}
 	}
 }
@@ -208,30 +225,6 @@ func (n *Node) timeout(f *Frame) time.Duration {
 		return n.cfg.TimeoutMany
 	}
 	return n.cfg.Timeout
-}
-
-// Get reads properties of a peer's object, in several messages if the peer
-// takes no larger ones. The result is in the order asked. If some are refused
-// it holds the others, and the error is an *SNAError.
-func (n *Node) Get(ctx context.Context, peer net.Addr, eoj EOJ, epcs ...byte) ([]Property, error) {
-	g := getter{n: n, ctx: ctx, peer: withPort(peer), eoj: eoj, values: map[byte][]byte{}}
-	err := g.all(epcs)
-	var ps []Property
-	sna := &SNAError{EOJ: eoj, ESV: GetSNA}
-	for _, epc := range epcs {
-		if edt, ok := g.values[epc]; ok {
-			ps = append(ps, Property{epc, edt})
-		} else {
-			sna.Refused = append(sna.Refused, epc)
-		}
-	}
-	switch {
-	case err != nil:
-		return ps, err
-	case len(sna.Refused) > 0:
-		return ps, sna
-	}
-	return ps, nil
 }
 
 // SetC writes properties of a peer's object and waits until it says so. If some
@@ -257,10 +250,7 @@ func (n *Node) SetI(ctx context.Context, peer net.Addr, eoj EOJ, ps ...Property)
 // accepted properties without data, refused ones with it. If anything is
 // refused the error is an *SNAError, and getRes holds what could be read.
 func (n *Node) SetGet(ctx context.Context, peer net.Addr, eoj EOJ, set []Property, get []byte) (setRes, getRes []Property, err error) {
-	f := Frame{DEOJ: eoj, ESV: SetGet, Properties: set}
-	for _, epc := range get {
-		f.GetProperties = append(f.GetProperties, Property{EPC: epc})
-	}
+	f := Frame{DEOJ: eoj, ESV: SetGet, Properties: set, GetProperties: bare(get)}
 	a, err := n.Request(ctx, peer, f)
 	if err != nil {
 		return nil, nil, err
@@ -276,11 +266,7 @@ func (n *Node) SetGet(ctx context.Context, peer net.Addr, eoj EOJ, set []Propert
 // InfReq asks a peer's object for a notification of properties and returns what
 // it says. If some are refused the error is an *SNAError.
 func (n *Node) InfReq(ctx context.Context, peer net.Addr, eoj EOJ, epcs ...byte) ([]Property, error) {
-	f := Frame{DEOJ: eoj, ESV: INFREQ}
-	for _, epc := range epcs {
-		f.Properties = append(f.Properties, Property{EPC: epc})
-	}
-	a, err := n.Request(ctx, peer, f)
+	a, err := n.Request(ctx, peer, Frame{DEOJ: eoj, ESV: INFREQ, Properties: bare(epcs)})
 	if err != nil {
 		return nil, err
 	}
