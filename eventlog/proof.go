@@ -1,0 +1,176 @@
+package eventlog
+
+import (
+	"crypto/ecdsa"
+	"fmt"
+
+	"github.com/meterseal/meterseal/internal/durable"
+)
+
+// proof is what the seals in the slots prove of a segment.
+type proof struct {
+	scan        *scan
+	terms       terms // under which the segment was made
+	former      bool  // its key is a former one
+	policyKnown bool
+
+	best     *Seal // the newest seal that verifies, its fields as the log has them
+	bestMark mark  // where it ends
+	bestSlot int
+
+	before     *Seal // the last seal of the segment before, if it was needed
+	beforeSlot int
+
+	why string // why the segment cannot be built upon; "" = nothing found yet
+}
+
+// closed reports whether the segment ends with a sealed SEGMENT_END.
+func (p *proof) closed() bool {
+	return p.best != nil && p.scan.ended && p.best.SignedLength == p.scan.size
+}
+
+// prove scans a segment and verifies each seal in the slots that claims to be
+// of it, over the digest recomputed at its signed length.
+func (o *opening) prove(n uint32, f durable.File) (*proof, error) {
+	want := map[uint64]bool{}
+	for _, s := range o.found {
+		if s.Segment == n {
+			want[s.SignedLength] = true
+		}
+	}
+	s, err := scanSegment(f, n, want, o.policyOf)
+	if err != nil {
+		return nil, err
+	}
+	p := &proof{scan: s, why: s.fault}
+	if s.header.Segment == 0 {
+		return p, nil
+	}
+	var known bool
+	p.terms, p.former, known = o.keyOf(&s.header)
+	if policy := o.policyOf(&s.header); policy != nil {
+		p.terms.policy, p.policyKnown = *policy, true
+	}
+	switch {
+	case s.header.Meter != o.meter:
+		p.why = fmt.Sprintf("it is of meter %s", s.header.Meter)
+	case !known:
+		p.why = fmt.Sprintf("it names key %s in scheme %s, which is not ours", s.header.Key, s.header.Scheme)
+	default:
+		o.tryAll(n, p)
+	}
+	return p, nil
+}
+
+// tryAll finds the best seal. A whole seal that does not verify cannot come
+// from a power cut, since a seal is verified before it is stored and the log
+// is durable before it is signed: bytes that it covered were changed.
+func (o *opening) tryAll(n uint32, p *proof) {
+	for _, s := range o.found {
+		if s.Segment != n {
+			continue
+		}
+		m, ok := p.scan.marks[s.SignedLength]
+		if !ok || !s.Signs(p.terms.pub, p.terms.key, p.terms.scheme, m.digest) {
+			p.why = fmt.Sprintf("the seal over %d bytes does not verify", s.SignedLength)
+			continue
+		}
+		if p.best == nil || m.length > p.best.SignedLength {
+			p.best, p.bestMark, p.bestSlot = sealAt(&p.scan.header, m, &s.Seal), m, s.slot
+		}
+	}
+}
+
+// sealAt returns a seal that verifies, with its fields from the log.
+func sealAt(h *Header, m mark, s *Seal) *Seal {
+	v := &Seal{
+		Scheme: h.Scheme, Segment: h.Segment, SignedLength: m.length, LastSeq: m.seq,
+		KeyPrefix: [8]byte(h.Key[:]), Digest: m.digest, Signature: s.Signature,
+	}
+	if h.Scheme == SchemeCounter {
+		v.Counter = s.Counter
+	}
+	return v
+}
+
+// fresh reports whether the header is one that this log writes today.
+func (p *proof) fresh(profile Profile) bool {
+	return !p.former && p.policyKnown && p.scan.header.Profile == profile
+}
+
+// unsealed says why a segment without a seal cannot be built upon, "" if it
+// can. It can if nothing of it was ever sealed: then the slots still hold the
+// last seal of the segment before, to which the header links; or it begins
+// with LOG_DAMAGED, and so hides nothing.
+func (o *opening) unsealed(n uint32, p *proof) (string, error) {
+	h := &p.scan.header
+	if !p.fresh(o.profile) {
+		return "no seal covers it and its header is not ours", nil
+	}
+	if d := p.scan.first; d != nil && d.Segment == n-1 && d.Verifiable == h.PrevLength && d.Digest == h.PrevDigest {
+		return "", nil
+	}
+	f, ok := o.files[n-1]
+	if !ok {
+		return "no seal covers it", nil
+	}
+	q, err := o.prove(n-1, f)
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case q.why != "" || !q.closed():
+		return "no seal covers it and the segment before is not closed", nil
+	case h.PrevLength != q.best.SignedLength || h.PrevDigest != q.best.Digest || h.FirstSeq != q.scan.lastSeq+1:
+		return "no seal covers it and it does not follow the segment before", nil
+	}
+	if _, err := follow(q.scan.header.terms(), &q.scan.head, []terms{p.terms}); err != nil {
+		return "no seal covers it and the segment before does not announce its key or specific set", nil
+	}
+	p.before, p.beforeSlot = q.best, q.bestSlot
+	return "", nil
+}
+
+// named is what a header says of the terms.
+type named struct {
+	key     KeyID
+	scheme  Scheme
+	version uint32
+	policy  Digest
+}
+
+func (h *Header) terms() named {
+	return named{h.Key, h.Scheme, h.PolicyVersion, h.PolicyDigest}
+}
+
+// follow returns the terms of the segment after one that was made under old
+// and ended at h: those that its KEY_CHANGE and POLICY_CHANGE announce, else
+// the old ones. Both parts must be among the terms given. ErrTerms: they are
+// not.
+func follow(old named, h *head, among []terms) (terms, error) {
+	want := old
+	if h.keyChange != nil {
+		want.key, want.scheme = h.keyChange.Key, h.keyChange.Scheme
+	}
+	if h.policyChange != nil {
+		want.version, want.policy = h.policyChange.Version, h.policyChange.New
+	}
+	var pub *ecdsa.PublicKey
+	var policy *Policy
+	for i := range among {
+		t := &among[i]
+		if t.key == want.key && t.scheme == want.scheme {
+			pub = t.pub
+		}
+		if t.policy.Version == want.version && t.policy.Digest() == want.policy {
+			policy = &t.policy
+		}
+	}
+	if pub == nil {
+		return terms{}, fmt.Errorf("%w: the next segment is for key %s in scheme %s", ErrTerms, want.key, want.scheme)
+	}
+	if policy == nil {
+		return terms{}, fmt.Errorf("%w: the next segment is for specific set %s of version %d", ErrTerms, want.policy, want.version)
+	}
+	return terms{pub, want.key, want.scheme, *policy}, nil
+}

@@ -1,0 +1,149 @@
+package eventlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/meterseal/meterseal/internal/durable"
+)
+
+// scan is what a walk over a segment file finds.
+type scan struct {
+	head               // after the last whole record
+	size   uint64      // bytes of the file
+	header Header      // zero if the first record is none
+	first  *LogDamaged // the record after the header, if it is LOG_DAMAGED
+	marks  map[uint64]mark
+	boot   uint32 // highest boot counter
+	millis int64  // wall clock of the last record
+	fault  string // what no torn write explains; "" = nothing
+}
+
+// torn returns how many bytes after the last whole record a torn write left.
+func (s *scan) torn() uint64 { return s.size - s.length }
+
+// scanSegment walks the records of segment number until they end or stop being
+// what this log writes. It remembers the marks at the lengths in want. policy
+// returns the set of specific events that a header names, nil if unknown.
+// The error means that the file could not be read.
+func scanSegment(f durable.File, number uint32, want map[uint64]bool, policy func(*Header) *Policy) (*scan, error) {
+	size, err := f.Size()
+	if err != nil {
+		return nil, fmt.Errorf("eventlog: segment %d: %w", number, err)
+	}
+	s := &scan{head: newHead(), size: uint64(size), marks: map[uint64]mark{}}
+	w := window{f: f, size: s.size}
+	var set *Policy
+	for s.length < s.size {
+		b, err := w.at(s.length)
+		if err != nil {
+			return nil, fmt.Errorf("eventlog: segment %d: %w", number, err)
+		}
+		var r Record
+		n, err := r.Next(b)
+		if err != nil {
+			if !tornWrite(b, s.torn()) {
+				s.fault = fmt.Sprintf("at byte %d: %v", s.length, err)
+			}
+			break
+		}
+		if s.length == 0 {
+			s.header, err = headerOf(&r, number)
+			set = policy(&s.header)
+		} else {
+			err = s.follows(&r, set)
+		}
+		if err != nil {
+			s.fault = fmt.Sprintf("at byte %d: %v", s.length, err)
+			break
+		}
+		s.take(&r, b[:n], want)
+	}
+	if s.length == 0 && s.fault == "" {
+		s.fault = "it has no header"
+	}
+	return s, nil
+}
+
+// take moves the scan over a record.
+func (s *scan) take(r *Record, b []byte, want map[uint64]bool) {
+	if s.length == uint64(HeaderSize) && r.Event() == (Event{ClassSystem, CodeLogDamaged}) {
+		s.first = new(LogDamaged)
+		_ = s.first.UnmarshalBinary(r.Payload) // it decoded in follows
+	}
+	s.note(r, b)
+	s.boot, s.millis = max(s.boot, r.Boot), r.Millis
+	if r.Specific() && want[s.length] {
+		s.marks[s.length] = s.tip
+	}
+}
+
+// headerOf decodes the first record of segment number.
+func headerOf(r *Record, number uint32) (Header, error) {
+	h, err := HeaderOf(r)
+	if err == nil && h.Segment != number {
+		return Header{}, fmt.Errorf("%w: of segment %d", ErrHeader, h.Segment)
+	}
+	return h, err
+}
+
+// follows says why this log cannot have written r after the last record.
+func (s *scan) follows(r *Record, set *Policy) error {
+	switch {
+	case r.Seq != s.lastSeq+1:
+		return fmt.Errorf("sequence %d after %d", r.Seq, s.lastSeq)
+	case r.Event() == Event{ClassSystem, CodeSegment}:
+		return errors.New("a second header")
+	case set != nil && r.Specific() != set.IsSpecific(r.Event()):
+		return fmt.Errorf("event %s has the wrong mark", r.Event())
+	}
+	_, err := DecodePayload(r)
+	return err
+}
+
+// tornWrite reports whether the rest of a file, of which b holds the start,
+// can be what a power cut leaves of one append: no more than one record, and
+// no whole record in it.
+func tornWrite(b []byte, rest uint64) bool {
+	if rest > MaxRecordSize {
+		return false
+	}
+	for at := SlotSize; at < len(b); at += SlotSize {
+		var r Record
+		if _, err := r.Next(b[at:]); err == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// window reads a file in large steps.
+type window struct {
+	f    durable.File
+	size uint64
+	buf  []byte
+	off  uint64 // offset of buf in the file
+}
+
+// at returns the bytes from off: at least a record of them, unless the file
+// ends before.
+func (w *window) at(off uint64) ([]byte, error) {
+	if at := off - w.off; at <= uint64(len(w.buf)) {
+		if b := w.buf[at:]; len(b) >= MaxRecordSize || w.off+uint64(len(w.buf)) == w.size {
+			return b, nil
+		}
+	}
+	if w.buf == nil {
+		w.buf = make([]byte, 64<<10)
+	}
+	w.buf = w.buf[:min(uint64(cap(w.buf)), w.size-off)]
+	w.off = off
+	if n, err := w.f.ReadAt(w.buf, int64(off)); n < len(w.buf) {
+		if err == nil || errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	return w.buf, nil
+}
