@@ -1,0 +1,8 @@
+package harden
+
+import "golang.org/x/sys/unix"
+
+const auditArch = unix.AUDIT_ARCH_AARCH64
+
+// deniedHere are the calls that not every architecture has.
+var deniedHere = []uint32{unix.SYS_RENAMEAT, unix.SYS_ACCEPT}
