@@ -1,0 +1,200 @@
+package dongle
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+)
+
+// Dongle is a virtual module. It keeps what a module keeps in flash memory; everything else is lost with its power.
+type Dongle struct {
+	cfg     Config
+	profile profile
+	faults  *injector
+
+	flash flash // owned by the loop while there is one
+
+	mu    sync.Mutex // guards what follows
+	loop  *loop      // of the Serve that runs; nil = none
+	radio *radio
+	off   func() // cuts the power
+}
+
+// ErrUnplugged is what Serve returns when the fault of that name hits.
+var ErrUnplugged = errors.New("dongle: unplugged")
+
+// outage is how long an unplugged dongle is away, in its own time.
+const outage = 3 * time.Second
+
+// New makes a dongle. It starts nothing.
+func New(cfg Config) (*Dongle, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	d := &Dongle{cfg: cfg, profile: profiles[cfg.Model], faults: newInjector(cfg.Faults)}
+	p := &d.profile
+	if cfg.Version != "" {
+		p.version = cfg.Version
+	}
+	if cfg.Firmware != "" {
+		p.firmware = cfg.Firmware
+	}
+	p.extraLines = p.extraLines || cfg.ExtraLines
+	if p.product && cfg.Data != "" {
+		p.hex = cfg.Data == "hex"
+	}
+	if p.hex {
+		d.flash.wopt = 1
+	}
+	return d, nil
+}
+
+// Serve powers the dongle up and runs it on a serial line until ctx ends, the line fails or the dongle is unplugged. It
+// closes the line. It returns nil when ctx has ended, ErrUnplugged, or what the line failed with. One Serve may run at a
+// time.
+func (d *Dongle) Serve(ctx context.Context, line io.ReadWriteCloser) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	d.mu.Lock()
+	if d.loop != nil {
+		d.mu.Unlock()
+		return errors.Join(errors.New("dongle: runs already"), line.Close())
+	}
+	l := newLoop(d.cfg.Speed)
+	r := &radio{loop: l, cfg: d.cfg, faults: d.faults}
+	baud := d.cfg.Baud
+	if baud == 0 {
+		baud = 115200
+	}
+	out := newOutput(l, line, baud)
+	lang := newText(r, d.profile, &d.flash, out, d.cfg.EchoOff, func() { cancel(ErrUnplugged) })
+	r.host = lang
+	d.loop, d.radio, d.off = l, r, func() { cancel(ErrUnplugged) }
+	d.mu.Unlock()
+
+	var closing sync.Once
+	closeLine := func() { closing.Do(func() { _ = line.Close() }) }
+	l.spawn(func() { d.read(line, lang, l, cancel) })
+	l.run(ctx)
+	r.end()
+	closeLine()
+	l.tasks.Wait()
+
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.loop, d.radio, d.off = nil, nil, nil
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+// rated is a line that knows at which rate the host uses it.
+type rated interface{ Baud() int }
+
+func (d *Dongle) read(line io.Reader, lang *text, l *loop, cancel context.CancelCauseFunc) {
+	b := make([]byte, 4096)
+	for {
+		n, err := line.Read(b)
+		if n > 0 {
+			data := append([]byte(nil), b[:n]...)
+			if at, ok := line.(rated); ok && d.cfg.Baud != 0 && at.Baud() != d.cfg.Baud {
+				for i := range data {
+					data[i] |= 0x80 // what a receiver makes of another rate
+				}
+			}
+			if !l.post(func() { lang.feed(data) }) {
+				return
+			}
+		}
+		if err != nil {
+			cancel(err)
+			return
+		}
+	}
+}
+
+// Run serves on one line after another: plug gives the line, and is called again 3 s after the dongle was unplugged. It
+// returns nil when ctx has ended.
+func (d *Dongle) Run(ctx context.Context, plug func() (io.ReadWriteCloser, error)) error {
+	for {
+		line, err := plug()
+		if err != nil {
+			return err
+		}
+		if err := d.Serve(ctx, line); !errors.Is(err, ErrUnplugged) {
+			return err
+		}
+		select {
+		case <-time.After(time.Duration(float64(outage) / d.cfg.Speed)):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// Inject has a fault hit at its next occasion. Unplug and the ends of a session hit at once if they can.
+func (d *Dongle) Inject(f Fault) {
+	d.do(func(r *radio) {
+		if r == nil || r.session == nil && f != Unplug {
+			d.faults.forced[f]++
+			return
+		}
+		s := r.session
+		switch {
+		case f == Unplug:
+			d.off()
+		case f == Forget:
+			s.deaf = true
+			s.meter.release(r.cfg.MAC)
+		case f == End29:
+			r.expire(s)
+		case f == Lapse:
+			r.lapse(s)
+		default:
+			if event, ok := endings[f]; ok {
+				r.finish(event)
+				return
+			}
+			d.faults.forced[f]++
+		}
+	})
+}
+
+var endings = map[Fault]byte{End24: 0x24, End26: 0x26, End27: 0x27, End28: 0x28}
+
+// do runs f in the loop's goroutine. Without a loop it runs f itself, with no radio.
+func (d *Dongle) do(f func(*radio)) {
+	d.mu.Lock()
+	l, r := d.loop, d.radio
+	if l == nil {
+		f(nil)
+	}
+	d.mu.Unlock()
+	if l == nil {
+		return
+	}
+	done := make(chan struct{})
+	if l.post(func() { f(r); close(done) }) {
+		<-done
+	}
+}
+
+// FlashWrites returns how often hosts had the dongle write to its flash memory, which wears.
+func (d *Dongle) FlashWrites() (n int) {
+	d.do(func(*radio) { n = d.flash.writes })
+	return n
+}
+
+// Joined returns the meter with which the dongle has a session; nil if there is none.
+func (d *Dongle) Joined() (m *Meter) {
+	d.do(func(r *radio) {
+		if r != nil && r.session != nil && !r.session.expired {
+			m = r.session.meter
+		}
+	})
+	return m
+}

@@ -1,0 +1,144 @@
+package dongle
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/meterseal/meterseal/routeb/internal/skstack"
+)
+
+const (
+	solicit = 100 * time.Millisecond // until the neighbour answers
+	answers = time.Second            // by which OK comes late
+)
+
+// Parameters of EVENT 21.
+const (
+	sent      = 0
+	notSent   = 1
+	solicited = 2
+)
+
+// sendTo sends a datagram: [echo], EVENT 21, OK.
+func (t *text) sendTo(cmd *sendCommand, data []byte) {
+	switch {
+	case t.echo():
+		t.write(cmd.header + "\r\n")
+	case t.dual:
+		t.write("\r\n")
+	}
+	if t.udpPorts[cmd.handle-1] == 0 {
+		t.refuse(cannot)
+		return
+	}
+	if t.faults.hits(Unplug) {
+		t.unplug()
+		return
+	}
+	if t.faults.hits(Freeze) {
+		t.frozen = true
+		t.after(time.Minute, func() { t.frozen = false; t.done() })
+		return
+	}
+	okFirst, okLast := t.faults.hits(OKFirst), t.faults.hits(OKLast)
+	noResult, onlyNS := t.faults.hits(NoResult), t.faults.hits(OnlyNS)
+	ok := func() {
+		t.line("OK")
+		t.done()
+	}
+	t.after(max(t.cfg.Uplink, 0), func() {
+		if okFirst {
+			ok()
+		}
+		if t.forgotten(cmd.to) || onlyNS {
+			t.event(skstack.EventSent, cmd.to, solicited)
+			t.event(0x02, cmd.to, -1)
+		}
+		result := notSent
+		if t.transmit(cmd.to, cmd.port, data, cmd.plain) {
+			result = sent
+		}
+		if !noResult && !onlyNS {
+			t.event(skstack.EventSent, cmd.to, result)
+		}
+		switch {
+		case okFirst:
+		case okLast:
+			t.after(answers, ok)
+		default:
+			ok()
+		}
+		t.troubles()
+	})
+}
+
+// forgotten says whether a neighbour must be asked for its MAC address first. A group needs none.
+func (t *text) forgotten(addr netip.Addr) bool {
+	forget := t.faults.hits(Neighbour)
+	if addr.IsMulticast() || t.meter(addr) == nil || t.known[addr] && !forget {
+		return false
+	}
+	t.known[addr] = true
+	return true
+}
+
+// startJoin runs PANA with whoever has that address.
+func (t *text) startJoin(addr netip.Addr) {
+	m := t.meter(addr)
+	if m != nil && (hexOf(t.reg["S02"]) != uint64(m.Channel) || hexOf(t.reg["S03"]) != uint64(m.PAN)) {
+		m = nil // it is not on our channel
+	}
+	start := func() {
+		t.join(m, t.cred, func(data []byte) {
+			t.pana(m, data)
+			t.event(skstack.EventSent, addr, sent)
+		}, func(ok bool) {
+			n := byte(skstack.EventRefused)
+			if ok {
+				n = skstack.EventJoined
+			}
+			t.event(n, addr, -1)
+		})
+	}
+	if m == nil || !t.forgotten(addr) {
+		start()
+		return
+	}
+	t.event(skstack.EventSent, addr, solicited)
+	t.after(solicit, func() {
+		t.event(0x02, addr, -1)
+		start()
+	})
+}
+
+func hexOf(s string) uint64 {
+	n, _ := hexUpTo(s, 16, 0, ^uint64(0))
+	return n
+}
+
+// terminate ends the session: OK, the meter's answer, EVENT 27; or EVENT 28 if the meter does not answer.
+func (t *text) terminate([]string) answer {
+	s := t.session
+	if s == nil {
+		return fail(cannot)
+	}
+	m, silent := s.meter, t.faults.hits(EndTimeout) || s.deaf
+	addr := m.MAC.LinkLocal()
+	var a answer
+	if t.forgotten(addr) {
+		a.lines = []string{t.eventText(skstack.EventSent, addr, solicited)}
+	}
+	m.release(t.cfg.MAC)
+	t.end()
+	a.then = func() {
+		if silent {
+			t.event(skstack.EventEndTimeout, addr, -1)
+			return
+		}
+		t.after(panaStep, func() {
+			t.pana(m, panaEndAnswer())
+			t.event(skstack.EventEnded, addr, -1)
+		})
+	}
+	return a
+}

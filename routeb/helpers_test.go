@@ -1,0 +1,230 @@
+package routeb_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	fixtures "github.com/meterseal/meterseal/fixtures/skstack"
+	"github.com/meterseal/meterseal/routeb"
+	"github.com/meterseal/meterseal/routeb/dongle"
+)
+
+var credentials = routeb.Credentials{ID: fixtures.ID, Password: fixtures.Password}
+
+// packetPipe returns two connected net.PacketConns in memory, which a test with a clock of its own can use.
+func packetPipe() (a, b *pipeEnd) {
+	ab, ba := make(chan []byte, 256), make(chan []byte, 256)
+	done := make(chan struct{})
+	var once sync.Once
+	hangUp := func() { once.Do(func() { close(done) }) }
+	return &pipeEnd{in: ba, out: ab, done: done, hangUp: hangUp, changed: make(chan struct{})},
+		&pipeEnd{in: ab, out: ba, done: done, hangUp: hangUp, changed: make(chan struct{})}
+}
+
+type pipeEnd struct {
+	in, out chan []byte
+	done    chan struct{}
+	hangUp  func()
+
+	mu      sync.Mutex // guards what follows
+	limit   time.Time
+	changed chan struct{} // closed when limit changes
+}
+
+type pipeAddr struct{}
+
+func (pipeAddr) Network() string { return "pipe" }
+func (pipeAddr) String() string  { return "pipe" }
+
+func (p *pipeEnd) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		p.mu.Lock()
+		limit, changed := p.limit, p.changed
+		p.mu.Unlock()
+		var timeout <-chan time.Time
+		if !limit.IsZero() {
+			if !time.Now().Before(limit) {
+				return 0, nil, os.ErrDeadlineExceeded
+			}
+			timeout = time.After(time.Until(limit))
+		}
+		select {
+		case d := <-p.in:
+			return copy(b, d), pipeAddr{}, nil
+		case <-p.done:
+			return 0, nil, net.ErrClosed
+		case <-timeout:
+		case <-changed:
+		}
+	}
+}
+
+func (p *pipeEnd) WriteTo(b []byte, _ net.Addr) (int, error) {
+	select {
+	case p.out <- bytes.Clone(b):
+	default: // as a full socket does
+	}
+	return len(b), nil
+}
+
+func (p *pipeEnd) SetReadDeadline(t time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.limit = t
+	close(p.changed)
+	p.changed = make(chan struct{})
+	return nil
+}
+
+func (p *pipeEnd) SetDeadline(t time.Time) error  { return p.SetReadDeadline(t) }
+func (*pipeEnd) SetWriteDeadline(time.Time) error { return nil }
+func (*pipeEnd) LocalAddr() net.Addr              { return pipeAddr{} }
+
+func (p *pipeEnd) Close() error {
+	p.hangUp()
+	return nil
+}
+
+// answerer is a stand-in for a meter that knows no ECHONET either: it answers "ask n" with "got n", where n is followed
+// by bytes that a careless reader of the serial line stumbles over.
+func answerer(conn net.PacketConn) {
+	b := make([]byte, 2048)
+	for {
+		n, from, err := conn.ReadFrom(b)
+		if err != nil {
+			return
+		}
+		if rest, ok := bytes.CutPrefix(b[:n], []byte("ask ")); ok {
+			_, _ = conn.WriteTo(append([]byte("got "), rest...), from)
+		}
+	}
+}
+
+const nasty = " \r\nOK\r\nFAIL ER04\r\nEVENT 29\r\n"
+
+// request asks until the answer comes, as a controller does, and returns how many attempts it took.
+func request(ctx context.Context, c *routeb.Conn, n int) (attempts int, err error) {
+	ask, want := fmt.Sprintf("ask %d%s", n, nasty), fmt.Sprintf("got %d%s", n, nasty)
+	b := make([]byte, 2048)
+	for {
+		if err := ctx.Err(); err != nil {
+			return attempts, err
+		}
+		attempts++
+		if _, err := c.WriteTo([]byte(ask), c.Meter()); err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return attempts, err
+			}
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		for {
+			n, from, err := c.ReadFrom(b)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break
+			}
+			if err != nil {
+				return attempts, err
+			}
+			got := string(b[:n])
+			if got == want {
+				return attempts, nil
+			}
+			if !strings.HasPrefix(got, "got ") || !strings.HasSuffix(got, nasty) {
+				return attempts, fmt.Errorf("from %v came %q", from, got)
+			}
+		}
+	}
+}
+
+// logs collects what a test's parts log, and checks in the end that no secret is in it.
+type logs struct {
+	mu sync.Mutex // guards what follows
+	b  bytes.Buffer
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func newLogger(t testing.TB) (*slog.Logger, *logs) {
+	l := new(logs)
+	t.Cleanup(func() {
+		text := l.String()
+		for _, secret := range []string{fixtures.ID, fixtures.Password, fmt.Sprintf("%X", fixtures.ID), fmt.Sprintf("%X", fixtures.Password)} {
+			if strings.Contains(text, secret) {
+				t.Errorf("a secret is in the log")
+			}
+		}
+		if t.Failed() {
+			lines := strings.Split(text, "\n")
+			t.Logf("log:\n%s", strings.Join(lines[max(0, len(lines)-80):], "\n"))
+		}
+	})
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug})), l
+}
+
+// bench is a virtual dongle on a cable, with a meter behind it.
+type bench struct {
+	*dongle.Dongle
+	cable dongle.Cable
+	stop  func()
+}
+
+// newBench runs a dongle until the test ends or stop is called. It fills in the meter.
+func newBench(t testing.TB, cfg dongle.Config) *bench {
+	t.Helper()
+	near, far := packetPipe()
+	if cfg.Meters == nil {
+		cfg.Meters = []*dongle.Meter{{Credentials: credentials}}
+	}
+	if m := cfg.Meters[0]; m.Conn == nil {
+		m.Conn, m.Addr = near, pipeAddr{}
+	}
+	d, err := dongle.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{Dongle: d}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { answerer(far) })
+	wg.Go(func() {
+		if err := d.Run(ctx, b.cable.Plug); err != nil {
+			t.Errorf("dongle: %v", err)
+		}
+	})
+	b.stop = sync.OnceFunc(func() {
+		cancel()
+		_ = far.Close()
+		wg.Wait()
+	})
+	t.Cleanup(b.stop)
+	return b
+}
+
+func (b *bench) config(t testing.TB) routeb.Config {
+	logger, _ := newLogger(t)
+	return routeb.Config{Open: b.cable.Open, Credentials: credentials, Logger: logger}
+}

@@ -1,0 +1,117 @@
+package routeb_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/meterseal/meterseal/routeb"
+	"github.com/meterseal/meterseal/routeb/dongle"
+)
+
+// plugIn runs a dongle on a pseudo-terminal in front of a meter on UDP, and returns the link to its port.
+func plugIn(t *testing.T, cfg dongle.Config) (d *dongle.Dongle, port string) {
+	t.Helper()
+	meter, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	local, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Meters = []*dongle.Meter{{Credentials: credentials, Conn: local, Addr: meter.LocalAddr()}}
+	if d, err = dongle.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	port = filepath.Join(t.TempDir(), "dongle")
+	ctx, cancel := context.WithCancel(context.Background())
+	done, ready := make(chan error, 1), make(chan struct{}, 16)
+	go answerer(meter)
+	go func() {
+		done <- d.Run(ctx, func() (io.ReadWriteCloser, error) {
+			p, err := dongle.OpenPTY(port)
+			ready <- struct{}{}
+			return p, err
+		})
+	}()
+	<-ready
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("dongle: %v", err)
+		}
+		meter.Close()
+		local.Close()
+	})
+	return d, port
+}
+
+func TestPseudoTerminal(t *testing.T) {
+	for _, model := range []dongle.Model{dongle.BP35A1, dongle.BP35C2} {
+		t.Run(string(model), func(t *testing.T) {
+			d, port := plugIn(t, dongle.Config{Model: model, Speed: 200})
+			logger, _ := newLogger(t)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			c, err := routeb.Dial(ctx, routeb.Config{Port: port, Credentials: credentials, Logger: logger})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := request(ctx, c, 1); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := routeb.OpenPort(port, 115200); !errors.Is(err, routeb.ErrPortBusy) {
+				t.Errorf("second open: %v, want %v", err, routeb.ErrPortBusy)
+			}
+			d.Inject(dongle.Unplug) // back under another number, for the old one is still open here
+			if _, err := request(ctx, c, 2); err != nil {
+				t.Fatal(err)
+			}
+			if n := c.Stats().Opens; n < 2 {
+				t.Errorf("opened %d times", n)
+			}
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestOpenPortSaysWhatIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := routeb.OpenPort(filepath.Join(dir, "none"), 115200); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no such port: %v", err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := routeb.OpenPort(file, 115200); err == nil {
+		t.Error("a file was taken for a port")
+	}
+}
+
+// A module whose rate somebody changed for good is found.
+func TestOddBaudRate(t *testing.T) {
+	_, port := plugIn(t, dongle.Config{Speed: 200, Baud: 38400})
+	logger, _ := newLogger(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	c, err := routeb.Dial(ctx, routeb.Config{Port: port, Credentials: credentials, Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Status().Module.Baud; got != 38400 {
+		t.Errorf("found at %d bit/s", got)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
