@@ -74,10 +74,14 @@ type Finding struct {
 	More int `json:"more,omitzero"`
 }
 
-// Missing is a segment, or the end of one, that the evidence skips.
+// Missing is a range of segments, or the end of a single one, that the
+// evidence skips.
 type Missing struct {
-	Segment uint32 `json:"segment"`
-	// From is the length in bytes that is known of it, 0 = nothing.
+	// First to Last is the range of segments.
+	First uint32 `json:"first"`
+	Last  uint32 `json:"last"`
+	// From is the length in bytes that is known of a single segment, 0 =
+	// nothing.
 	From uint64 `json:"from"`
 	// By says who claims that it is gone: the meter, by a signed
 	// SEGMENT_DROPPED or LOG_DAMAGED, or only the courier.
