@@ -1,0 +1,190 @@
+package device
+
+import (
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/meterseal/meterseal/echonet"
+	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/secureelement"
+)
+
+// Config is what a meter is made of. Only Dir, Module and Meter are required.
+type Config struct {
+	// Dir is the state directory: log, seals, and what the meter remembers. It
+	// is created if it does not exist, and belongs to one process at a time.
+	// A restored or copied directory is a rollback or a fork, and is meant to
+	// look like one. Required.
+	Dir string
+	// Module holds the key. It stays the caller's to close. Required.
+	Module secureelement.Module
+	// Meter is the id for life. Required.
+	Meter eventlog.MeterID
+
+	// Policy is the set of specific events; the zero value makes every event
+	// specific. A set that differs from the one in force changes it at the next
+	// Open, as ChangePolicy does; its version is counted by the meter.
+	Policy eventlog.Policy
+	// Profile gives event codes their meaning. Default: none. It is fixed at
+	// the first start.
+	Profile eventlog.Profile
+	// Release is the release of the ECHONET Lite appendix that the meter
+	// follows: 'F' or 'R'. Default 'R'.
+	Release byte
+	// Product is the product code, at most 12 ASCII characters. Default
+	// "METERSEAL".
+	Product string
+
+	// SegmentSize is the size in bytes at which a segment ends. Default 1 MiB.
+	SegmentSize int64
+	// StoreSize is how many bytes of log are kept. Default 64 MiB.
+	StoreSize int64
+	// Reserve is the part of StoreSize, in bytes, that only fraud and security
+	// events may use. Default an eighth of StoreSize.
+	Reserve int64
+
+	// SignTimeout bounds one call of the module, and how long Record waits for
+	// a seal. Default 2 s.
+	SignTimeout time.Duration
+	// PeriodicSeal is the uptime after the last seal at which the meter makes
+	// one, whatever has happened. Default and maximum 24 h.
+	PeriodicSeal time.Duration
+	// ProbeInterval is how often a module that failed is asked for its
+	// counter. Default 5 s.
+	ProbeInterval time.Duration
+
+	// FloodBurst and FloodRate limit the events that are recorded: so many at
+	// once, and then so many a minute, of uptime. What is above is counted. Fraud
+	// and security events have a limit of their own, of the same size; the
+	// meter's own records have none. Defaults 500 and 600.
+	FloodBurst, FloodRate int
+
+	// MDMSKeys are the P-256 keys of the MDMS. Without one, challenges and
+	// receipts are refused.
+	MDMSKeys []*ecdsa.PublicKey
+	// ChallengeInterval is the uptime in which one more challenge is accepted;
+	// four may come at once. Default 15 s.
+	ChallengeInterval time.Duration
+	// ChallengeDaily is how many challenges are accepted in 24 h of uptime.
+	// Default 96.
+	ChallengeDaily int
+
+	// Chain is the certificate chain of the key, DER, leaf first, that the meter
+	// offers to collectors. Default: none.
+	Chain []byte
+
+	// Household is what stands behind the meter. Defaults: a seed made of the
+	// meter id, and the first start as the time of Installed's default, so that
+	// registers survive restarts.
+	Household HouseholdConfig
+	// NoEventSocket leaves out the socket of SendEvent: for a meter inside
+	// another program.
+	NoEventSocket bool
+	// Reply says where answers go, Announce who gets notifications beside the
+	// groups of the links.
+	Reply    echonet.ReplyPolicy
+	Announce []net.Addr
+
+	// Now is the host's clock. Default time.Now.
+	Now func() time.Time
+	// Uptime is the time since the meter started, from a clock that is never
+	// set. Default: what passes by Now, by its monotonic reading if it has one.
+	Uptime func() time.Duration
+	// Logger gets the meter's life cycle and faults. Default: discard.
+	Logger *slog.Logger
+	// Trace, if not nil, is called with every step of the path from event to
+	// seal, in order. It returns at once and calls no method of the Meter.
+	Trace func(Step)
+}
+
+// Defaults of Config.
+const (
+	defaultSegmentSize  = 1 << 20
+	defaultStoreSize    = 64 << 20
+	defaultSignTimeout  = 2 * time.Second
+	maxPeriodicSeal     = 24 * time.Hour
+	defaultProbe        = 5 * time.Second
+	defaultFloodBurst   = 500
+	defaultFloodRate    = 600
+	defaultChallengeGap = 15 * time.Second
+	defaultChallenges   = 96
+	challengeBurst      = 4
+	defaultProduct      = "METERSEAL"
+)
+
+func (c Config) withDefaults() (Config, error) {
+	setDefault(&c.Release, 'R')
+	setDefault(&c.Product, defaultProduct)
+	setDefault(&c.SegmentSize, defaultSegmentSize)
+	setDefault(&c.StoreSize, defaultStoreSize)
+	setDefault(&c.Reserve, c.StoreSize/8)
+	setDefault(&c.SignTimeout, defaultSignTimeout)
+	setDefault(&c.PeriodicSeal, maxPeriodicSeal)
+	setDefault(&c.ProbeInterval, defaultProbe)
+	setDefault(&c.FloodBurst, defaultFloodBurst)
+	setDefault(&c.FloodRate, defaultFloodRate)
+	setDefault(&c.ChallengeInterval, defaultChallengeGap)
+	setDefault(&c.ChallengeDaily, defaultChallenges)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Uptime == nil {
+		start, now := c.Now(), c.Now
+		c.Uptime = func() time.Duration { return now().Sub(start) }
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Trace == nil {
+		c.Trace = func(Step) {}
+	}
+	c.Policy = eventlog.NewPolicy(c.Policy.Version, c.Policy.Specific...)
+	return c, c.check()
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// minSegment leaves room for a header, a few records and SEGMENT_END.
+const minSegment = 4096
+
+func (c *Config) check() error {
+	switch {
+	case c.Dir == "":
+		return errors.New("device: no state directory is given")
+	case c.Module == nil:
+		return errors.New("device: no secure element is given")
+	case !c.Meter.Valid():
+		return fmt.Errorf("device: meter id %v: the serial number is not printable ASCII", c.Meter)
+	case c.Release != 'F' && c.Release != 'R':
+		return fmt.Errorf("device: release %q: want F or R", c.Release)
+	case len(c.Product) > 12:
+		return fmt.Errorf("device: product code %q: at most 12 characters", c.Product)
+	case c.SegmentSize < minSegment:
+		return fmt.Errorf("device: segment size %d: at least %d bytes", c.SegmentSize, minSegment)
+	case c.Reserve < 0 || c.Reserve >= c.StoreSize:
+		return fmt.Errorf("device: reserve of %d bytes in a store of %d", c.Reserve, c.StoreSize)
+	case c.StoreSize < 4*c.SegmentSize:
+		return fmt.Errorf("device: store size %d: at least four segments of %d bytes", c.StoreSize, c.SegmentSize)
+	case c.PeriodicSeal < 0 || c.PeriodicSeal > maxPeriodicSeal:
+		return fmt.Errorf("device: periodic seal every %v: at most %v", c.PeriodicSeal, maxPeriodicSeal)
+	case c.SignTimeout < 0 || c.ProbeInterval < 0 || c.ChallengeInterval < 0:
+		return errors.New("device: a time limit is negative")
+	case c.FloodBurst < 0 || c.FloodRate < 0 || c.FloodRate > int(time.Minute) || c.ChallengeDaily < 0 || c.ChallengeDaily > int(24*time.Hour):
+		return errors.New("device: a rate is out of range")
+	}
+	for _, k := range c.MDMSKeys {
+		if _, err := eventlog.KeyIDOf(k); err != nil {
+			return fmt.Errorf("device: key of the MDMS: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,225 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/secureelement"
+)
+
+// order is something that only the goroutine that talks to the module may do.
+type order struct {
+	do   func(ctx context.Context) error
+	done chan error // capacity 1
+}
+
+// command has the sealer carry out f.
+func (m *Meter) command(ctx context.Context, f func(context.Context) error) error {
+	o := order{f, make(chan error, 1)}
+	select {
+	case m.orders <- o:
+	case <-ctx.Done():
+		return fmt.Errorf("device: not done: %w", context.Cause(ctx))
+	}
+	return <-o.done
+}
+
+// wakeSigner tells the sealer that there may be work. It never blocks.
+func (m *Meter) wakeSigner() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// seal is the goroutine that talks to the module: it has what is pending
+// signed, closes segments, and asks a module that failed whether it is back.
+// When ctx ends it tries once more, so that a clean stop leaves no tail.
+func (m *Meter) seal(ctx context.Context) {
+	for ctx.Err() == nil {
+		timer := time.NewTimer(m.work(ctx))
+		select {
+		case <-m.wake:
+		case <-timer.C:
+		case o := <-m.orders:
+			o.done <- o.do(ctx)
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+	if m.moduleUp() && m.retry.IsZero() {
+		m.advance(context.WithoutCancel(ctx))
+	}
+}
+
+// idle is how long the sealer sleeps when nothing is due.
+const idle = time.Hour
+
+// work does all that can be done now, and returns when to come again.
+func (m *Meter) work(ctx context.Context) time.Duration {
+	for ctx.Err() == nil {
+		if wait := time.Until(m.retry); wait > 0 {
+			return wait
+		}
+		if !m.retry.IsZero() {
+			m.resume(ctx)
+			continue
+		}
+		if !m.advance(ctx) {
+			break
+		}
+	}
+	return idle
+}
+
+// advance does one thing, if there is one to do: sign, or close a segment. It
+// reports whether it did, or has to wait for the module.
+func (m *Meter) advance(ctx context.Context) bool {
+	var err error
+	switch {
+	case m.unasked():
+		if err = m.sign(ctx); err != nil {
+			m.whileHeld(func() { m.signFailed(err) })
+		}
+	case m.change != nil:
+		err = m.finishChange(ctx)
+	case m.wanted != nil:
+		p := *m.wanted
+		m.wanted = nil
+		err = m.changePolicy(ctx, p)
+	case m.log.Status().Length >= uint64(m.cfg.SegmentSize):
+		err = m.closeSegment(ctx, ending{reason: eventlog.EndRotation})
+	default:
+		return false
+	}
+	return err == nil || !m.retry.IsZero()
+}
+
+// unasked reports whether there is something to sign that was never asked for.
+// At most one signature is asked for per specific record: the first one may
+// have been made, and counted, and lost.
+func (m *Meter) unasked() bool {
+	_, _, seq, ok := m.log.Pending()
+	return ok && seq != m.asked
+}
+
+// sign asks the module for a signature over what is pending, once. The
+// signature is a seal only if it fits the digest that was handed out: one that
+// comes late, twice or damaged fits none. Errors of the module are a *failure.
+func (m *Meter) sign(ctx context.Context) error {
+	digest, length, seq, ok := m.log.Pending()
+	if !ok {
+		return nil
+	}
+	segment := m.log.Newest()
+	m.asked = seq
+	m.cfg.Trace(&Digested{Segment: segment, Length: length, LastSeq: seq, Digest: digest})
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.SignTimeout)
+	defer cancel()
+	sig, err := m.module.Sign(ctx, digest)
+	if err != nil {
+		return &failure{reasonOf(err), err}
+	}
+	s := eventlog.Seal{
+		Scheme: m.info.Scheme, Segment: segment, SignedLength: length, LastSeq: seq,
+		KeyPrefix: [8]byte(m.info.Key[:8]), Counter: sig.Counter, Digest: digest, Signature: sig.Signature,
+	}
+	switch err := m.log.StoreSeal(s); {
+	case errors.Is(err, eventlog.ErrBadSeal), errors.Is(err, eventlog.ErrOldSeal), errors.Is(err, eventlog.ErrSeal):
+		return &failure{eventlog.FailSignature, err}
+	case err != nil:
+		m.storageFailed(err)
+		return err
+	}
+	m.sealed(s)
+	return nil
+}
+
+// sealed tells of a new seal.
+func (m *Meter) sealed(s eventlog.Seal) {
+	m.cfg.Trace(&Sealed{Seal: s})
+	m.mu.Lock()
+	m.lastSeal = m.cfg.Uptime()
+	m.mu.Unlock()
+	m.news.announce()
+}
+
+// signFailed handles an error of sign, with the log held.
+func (m *Meter) signFailed(err error) {
+	if after, ok := secureelement.RetryAfter(err); ok && errors.Is(err, secureelement.ErrRateLimited) {
+		m.retry = time.Now().Add(max(after, time.Millisecond)) // it is well, and wants to be left alone
+		m.cfg.Logger.Debug("secure element wants rest", "for", after)
+		return
+	}
+	var f *failure
+	if errors.As(err, &f) {
+		m.moduleFailed(f)
+	}
+}
+
+// moduleFailed records SE_FAILED, once until the module is back. It is called
+// with the log held.
+func (m *Meter) moduleFailed(f *failure) {
+	m.retry = time.Now().Add(m.cfg.ProbeInterval)
+	if m.setUp(false) {
+		m.recordFailure(f)
+	}
+}
+
+// recordFailure is called with the log held.
+func (m *Meter) recordFailure(f *failure) {
+	m.retry = time.Now().Add(m.cfg.ProbeInterval)
+	m.cfg.Logger.Warn("secure element failed: events are recorded, seals come later", "err", f.err)
+	m.appendSystem(eventlog.CodeModuleFailed, &eventlog.ModuleFailed{Reason: f.reason}) //nolint:errcheck // the store has told of its own failure
+}
+
+// resume asks a module that failed, or wanted rest, for its counter, which
+// costs none. If it answers, SE_RESTORED goes first: what was asked for before
+// is never asked for again.
+func (m *Meter) resume(ctx context.Context) {
+	if m.moduleUp() && m.unasked() {
+		m.retry = time.Time{} // it has rested, and newer records wait
+		return
+	}
+	info, err := m.probe(ctx, m.module)
+	if err == nil && (info.Key != m.info.Key || info.Scheme != m.info.Scheme) {
+		err = secureelement.ErrKeyChanged
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		m.cfg.Logger.Debug("probe secure element", "err", err)
+		m.whileHeld(func() { m.moduleFailed(&failure{reasonOf(err), err}) })
+		return
+	}
+	m.whileHeld(func() {
+		m.retry = time.Time{}
+		if m.setUp(true) {
+			m.cfg.Logger.Info("secure element is back", "counter", info.Counter)
+		}
+		m.appendSystem(eventlog.CodeModuleRestored, &eventlog.ModuleRestored{Counters: m.counters(info)}) //nolint:errcheck // the store has told of its own failure
+	})
+}
+
+// probe asks a module what it is.
+func (m *Meter) probe(ctx context.Context, module secureelement.Module) (secureelement.Info, error) {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.SignTimeout)
+	defer cancel()
+	return module.Info(ctx)
+}
+
+// counters are what BOOT and SE_RESTORED say of a module that answers.
+func (m *Meter) counters(info secureelement.Info) eventlog.Counters {
+	c := eventlog.Counters{ModuleUp: true, ModuleCounter: info.Counter}
+	if s, _, ok := m.log.Seal(); ok {
+		c.SealCounter = s.Counter
+		if s.Segment == m.log.Newest() {
+			c.SealLength = s.SignedLength
+		}
+	}
+	return c
+}

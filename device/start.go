@@ -1,0 +1,232 @@
+package device
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/internal/durable"
+	"github.com/meterseal/meterseal/secureelement"
+)
+
+// Errors of Open, beside ErrInUse.
+var (
+	// ErrOtherMeter says that the state directory belongs to another meter id.
+	ErrOtherMeter = errors.New("device: the state directory belongs to another meter")
+	// ErrOtherKey says that the module holds another key than the one that seals
+	// the log. A key changes by ChangeKey, with both modules at hand.
+	ErrOtherKey = errors.New("device: the secure element holds another key than the one that seals the log")
+)
+
+// load reads the state, or makes that of a first start.
+func (m *Meter) load() (born bool, err error) {
+	s, born, err := loadState(m.dir)
+	if err != nil {
+		return false, err
+	}
+	if born && s.Meter != m.cfg.Meter {
+		return false, fmt.Errorf("%w: %v, not %v", ErrOtherMeter, s.Meter, m.cfg.Meter)
+	}
+	m.state = s
+	home := &m.cfg.Household
+	setDefault(&home.Seed, seedOf(m.cfg.Meter))
+	if home.Now == nil {
+		home.Now = m.cfg.Now
+	}
+	if born {
+		setDefault(&home.Installed, s.Installed)
+	}
+	return born, nil
+}
+
+// start opens the log and makes the first records of this start. Where the
+// module does not answer, they say so.
+func (m *Meter) start(ctx context.Context, born bool) error {
+	m.module = m.cfg.Module
+	info, infoErr := m.probe(ctx, m.module)
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("device: start: %w", err)
+	}
+	if !born {
+		if infoErr != nil {
+			return fmt.Errorf("device: the first start needs the secure element: %w", infoErr)
+		}
+		if err := m.newborn(info); err != nil {
+			return err
+		}
+	}
+	found, err := m.openLog(born)
+	if err != nil {
+		return err
+	}
+	if m.info, err = m.terms(info, infoErr); err != nil {
+		return err
+	}
+	m.setUp(infoErr == nil)
+	m.state.Boot = max(m.state.Boot, found.LastBoot) + 1
+	m.notBefore = found.LastMillis - clockJump.Milliseconds()
+	if born {
+		if err := m.state.save(m.dir); err != nil {
+			return err
+		}
+	}
+	if err := m.boot(found, info, infoErr); err != nil {
+		return err
+	}
+	if m.object, err = m.newObject(); err != nil {
+		return err
+	}
+	if born {
+		return nil
+	}
+	if err := m.sign(ctx); err != nil {
+		return fmt.Errorf("device: the first seal: %w", err)
+	}
+	return m.state.save(m.dir)
+}
+
+// newborn fills the state of a first start.
+func (m *Meter) newborn(info secureelement.Info) error {
+	key, err := marshalKey(m.module.PublicKey())
+	if err != nil {
+		return err
+	}
+	m.state.Meter, m.state.Profile, m.state.Policy = m.cfg.Meter, m.cfg.Profile, m.cfg.Policy
+	setDefault(&m.state.Policy.Version, 1)
+	m.state.Key, m.state.Scheme = key, info.Scheme
+	m.state.Installed = m.readings.home.Installed()
+	return nil
+}
+
+// openLog opens the log under the terms of the state.
+func (m *Meter) openLog(born bool) (*eventlog.Recovery, error) {
+	dir, err := durable.Dir(filepath.Join(m.cfg.Dir, logName))
+	if err != nil {
+		return nil, err
+	}
+	key, err := m.state.publicKey()
+	if err != nil {
+		return nil, err
+	}
+	next, err := m.state.change()
+	if err != nil {
+		return nil, err
+	}
+	var former []*ecdsa.PublicKey
+	for _, der := range m.state.Former {
+		k, err := parseKey(der)
+		if err != nil {
+			return nil, err
+		}
+		former = append(former, k)
+	}
+	log, found, err := eventlog.Open(eventlog.Config{
+		FS: dir, Meter: m.cfg.Meter, Key: key, Scheme: m.state.Scheme, Profile: m.state.Profile, Policy: m.state.Policy,
+		First: !born, Next: next, Former: former,
+	})
+	if err != nil {
+		return nil, err
+	}
+	m.log = log
+	for _, n := range found.Notes {
+		m.cfg.Logger.Warn("log: " + n)
+	}
+	return found, nil
+}
+
+// terms returns key and scheme that seal the log from here on, and fails if the
+// module holds another key.
+func (m *Meter) terms(info secureelement.Info, infoErr error) (secureelement.Info, error) {
+	pub, scheme := m.state.Key, m.state.Scheme
+	s := m.log.Status()
+	if n := m.state.Next; n != nil && n.Key != nil {
+		key, err := keyID(n.Key)
+		if err != nil {
+			return info, err
+		}
+		if [8]byte(key[:8]) == s.KeyPrefix {
+			pub, scheme = n.Key, n.Scheme
+		}
+	}
+	key, err := keyID(pub)
+	if err != nil {
+		return info, err
+	}
+	held, err := eventlog.KeyIDOf(m.module.PublicKey())
+	if err != nil {
+		return info, err
+	}
+	if held != key || infoErr == nil && (info.Key != key || info.Scheme != scheme) {
+		return info, fmt.Errorf("%w: it holds %v, the log is sealed by %v in scheme %v", ErrOtherKey, held, key, scheme)
+	}
+	info.Key, info.Scheme = key, scheme
+	return info, nil
+}
+
+func keyID(der []byte) (eventlog.KeyID, error) {
+	pub, err := parseKey(der)
+	if err != nil {
+		return eventlog.KeyID{}, err
+	}
+	return eventlog.KeyIDOf(pub)
+}
+
+// boot begins the log and records BOOT, with the failure of the module if it
+// does not answer.
+func (m *Meter) boot(found *eventlog.Recovery, info secureelement.Info, infoErr error) error {
+	newest := m.log.Newest()
+	counters := found.Counters(infoErr == nil, info.Counter)
+	if err := m.log.Begin(m.stamp(), counters); err != nil {
+		return err
+	}
+	if err := m.takeUpChange(); err != nil {
+		return err
+	}
+	if err := m.recall(); err != nil {
+		return err
+	}
+	if m.log.Newest() != newest {
+		m.traceBegun()
+	}
+	if _, err := m.appendSystem(eventlog.CodeBoot, &eventlog.Boot{Dropped: found.Dropped, Counters: counters}); err != nil {
+		return err
+	}
+	if infoErr != nil {
+		m.recordFailure(&failure{reasonOf(infoErr), infoErr})
+	}
+	m.makeRoom()
+	return nil
+}
+
+// takeUpChange compares a change that was begun before this start with the
+// newest segment: it is in force there, or it is still to be finished. A set of
+// specific events that the configuration asks for comes after it.
+func (m *Meter) takeUpChange() error {
+	next, err := m.state.change()
+	if err != nil {
+		return err
+	}
+	if next != nil {
+		h, err := m.header()
+		if err != nil {
+			return err
+		}
+		done, err := inForce(&h, next)
+		switch {
+		case err != nil:
+			return err
+		case done:
+			err = m.saveState((*state).takeNext)
+		default:
+			m.change, err = m.unfinished(next)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	m.wanted = &m.cfg.Policy
+	return nil
+}
