@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"strings"
-
-	"github.com/pelletier/go-toml/v2"
 )
 
 // ErrCredentials is wrapped by errors about the form of a Route-B id or password. Such an error never shows either.
@@ -42,20 +40,38 @@ func ReadCredentials(path string) (Credentials, error) {
 	return c, nil
 }
 
-// ParseCredentials reads the content of a credentials file and checks the form of both values.
-func ParseCredentials(b []byte) (Credentials, error) {
-	var c Credentials
-	d := toml.NewDecoder(strings.NewReader(string(b)))
-	if err := d.DisallowUnknownFields().Decode(&c); err != nil {
-		// The decoder's text may quote the file, so that only the place is told.
-		var at *toml.DecodeError
-		if errors.As(err, &at) {
-			line, col := at.Position()
-			return Credentials{}, fmt.Errorf("%w: line %d, column %d: not a TOML file with id and password", ErrCredentials, line, col)
+// ParseCredentials reads the content of a credentials file and checks the form of both values. It takes the part of TOML
+// that such a file needs: comments, and the two keys with quoted values. Errors name lines and never show them.
+func ParseCredentials(b []byte) (c Credentials, err error) {
+	seen := make(map[string]bool)
+	for i, line := range strings.Split(string(b), "\n") {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
 		}
-		return Credentials{}, fmt.Errorf("%w: not a TOML file with id and password", ErrCredentials)
+		key, value, ok := parseAssignment(line)
+		if !ok || seen[key] {
+			return Credentials{}, fmt.Errorf("%w: line %d is not id = \"…\" or password = \"…\", once each", ErrCredentials, i+1)
+		}
+		seen[key] = true
+		if key == "id" {
+			c.ID = value
+		} else {
+			c.Password = value
+		}
 	}
 	return c, c.Check()
+}
+
+func parseAssignment(line string) (key, value string, ok bool) {
+	key, rest, _ := strings.Cut(line, "=")
+	key, rest = strings.TrimSpace(key), strings.TrimSpace(rest)
+	if key != "id" && key != "password" || rest == "" || !strings.ContainsRune("\"'", rune(rest[0])) {
+		return "", "", false
+	}
+	value, rest, ok = strings.Cut(rest[1:], rest[:1])
+	rest = strings.TrimSpace(rest)
+	return key, value, ok && (rest == "" || rest[0] == '#')
 }
 
 // Check says what is wrong with the form of the credentials, without showing them.

@@ -53,7 +53,8 @@ type datagram struct {
 // Times that a module may take, from section "the session in time" of docs/route-b.md.
 const (
 	commandTime = 2 * time.Second
-	resetTime   = 5 * time.Second
+	helloTime   = time.Second
+	resetTime   = 3 * time.Second
 	sendTime    = 10 * time.Second
 	joinTime    = 60 * time.Second // the firmware itself tries for about 40 s
 	leaveTime   = 15 * time.Second

@@ -43,6 +43,7 @@ type session struct {
 
 	line    *line
 	modem   modem
+	baud    int      // at which the module answered last; 0 = unknown
 	network *Network // where to join; nil = scan
 	fresh   bool     // network comes from a scan since the last reset
 	lost    error    // why the session ended; nil while it lives
@@ -192,21 +193,25 @@ func (s *session) open(ctx context.Context) error {
 		s.line.close()
 		s.line = nil
 	}
-	rates := bauds[:]
 	if s.cfg.Baud != 0 {
-		rates = []int{s.cfg.Baud}
+		return s.openAt(ctx, s.cfg.Baud, true)
 	}
-	var err error
-	for _, baud := range rates {
-		if err = s.openAt(ctx, baud); !errors.Is(err, ErrNoAnswer) {
-			break
+	rates := bauds[:]
+	if s.baud != 0 {
+		rates = append([]int{s.baud}, rates...)
+	}
+	for i, baud := range rates {
+		err := s.openAt(ctx, baud, i == 0)
+		if !errors.Is(err, ErrNoAnswer) {
+			return err
 		}
 		s.log.Info("routeb: no answer", "baud", baud)
 	}
-	return err
+	return ErrNoAnswer
 }
 
-func (s *session) openAt(ctx context.Context, baud int) error {
+// openAt opens the port at a rate. If the module is likely to be there it takes more trouble to wake it.
+func (s *session) openAt(ctx context.Context, baud int, likely bool) error {
 	s.conn.update(func(st *Status) { st.State, st.Expected = NoPort, 0 })
 	port, err := s.cfg.Open(s.cfg.Port, baud)
 	if err != nil {
@@ -214,12 +219,20 @@ func (s *session) openAt(ctx context.Context, baud int) error {
 	}
 	s.conn.count(func(st *Stats) { st.Opens++ })
 	s.line = newLine(port)
-	s.modem = newSK(s.line, s.cfg, s)
-	if err := s.probe(ctx); err != nil {
+	m := newSK(s.line, s.cfg, s)
+	s.modem = m
+	if !likely {
+		err = m.hello(ctx)
+	}
+	if err == nil {
+		err = s.probe(ctx)
+	}
+	if err != nil {
 		s.line.close()
 		s.line = nil
 		return err
 	}
+	s.baud = baud
 	s.conn.update(func(st *Status) { st.Module.Baud = baud })
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
@@ -227,7 +226,7 @@ func (m *sk) probe(ctx context.Context) (mod Module, err error) {
 // parseInfo reads "ip mac channel pan last", where last is FFFE on single-stack modules and a side on the others.
 func parseInfo(info string) (dual bool, mac EUI64, err error) {
 	f := strings.Fields(info)
-	if len(f) != 5 {
+	if len(f) < 5 {
 		return false, mac, fmt.Errorf("routeb: SKINFO: %d fields in the answer, want 5", len(f))
 	}
 	mac, err = skstack.ParseEUI64(f[1])
@@ -245,14 +244,13 @@ func (m *sk) dataMode(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", err
 	}
-	bits, err := strconv.ParseUint(lines[len(lines)-1], 16, 8)
-	switch {
-	case err != nil:
-		return "", nil
-	case bits&1 == 1:
+	switch lines[len(lines)-1] {
+	case "00":
+		return "binary", nil
+	case "01":
 		return "hex", nil
 	}
-	return "binary", nil
+	return "", nil // it has other settings than we know
 }
 
 // set brings the module's registers to what we need.
@@ -279,6 +277,25 @@ func (m *sk) set(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// hello says whether a module answers, within a second.
+func (m *sk) hello(ctx context.Context) error {
+	if err := m.line.write([]byte("\r\n")); err != nil {
+		return err
+	}
+	if err := m.line.drain(ctx, quietTime, drainLimit); err != nil {
+		return err
+	}
+	_, err := m.command(ctx, "SKVER", helloTime)
+	var refused *CommandError
+	switch {
+	case errors.As(err, &refused):
+		return nil
+	case errors.Is(err, errStuck):
+		return fmt.Errorf("%w: %w", ErrNoAnswer, err)
+	}
+	return err
 }
 
 // wake brings the module from any state to a reset one that listens.
@@ -322,14 +339,15 @@ func (m *sk) side() string {
 const (
 	firstChannel = 33
 	channels     = 28
+	scanUnit     = 9600 * time.Microsecond // a scan stays 2^d+1 of them on a channel
 )
 
 func (*sk) scanTime(duration int, only *Network) time.Duration {
-	n := time.Duration(channels)
+	units := channels * (1<<duration + 1)
 	if only != nil {
-		n = 1
+		units /= channels
 	}
-	return n * 9600 * time.Microsecond * (1<<duration + 1)
+	return time.Duration(units) * scanUnit
 }
 
 func (m *sk) scan(ctx context.Context, duration int, only *Network) ([]Network, error) {

@@ -392,7 +392,7 @@ func (t *text) energy(list []byte) {
 		pairs = append(pairs, "0")
 	}
 	for i, ch := range list {
-		pairs = append(pairs, fmt.Sprintf("%02X %02X", ch, 3+7*i%23))
+		pairs = append(pairs, fmt.Sprintf("%02X %02X", ch, 2+(1+7*i)%23))
 	}
 	t.line(strings.Join(pairs, " "))
 	if t.extraLines {

@@ -136,7 +136,8 @@ func (d *Dongle) Run(ctx context.Context, plug func() (io.ReadWriteCloser, error
 	}
 }
 
-// Inject has a fault hit at its next occasion. Unplug and the ends of a session hit at once if they can.
+// Inject has a fault hit at its next occasion. Unplug hits at once; so do Limit and the ends of a session
+// while there is one.
 func (d *Dongle) Inject(f Fault) {
 	d.do(func(r *radio) {
 		if r == nil || r.session == nil && f != Unplug {
@@ -144,15 +145,17 @@ func (d *Dongle) Inject(f Fault) {
 			return
 		}
 		s := r.session
-		switch {
-		case f == Unplug:
+		switch f {
+		case Unplug:
 			d.off()
-		case f == Forget:
+		case Forget:
 			s.deaf = true
 			s.meter.release(r.cfg.MAC)
-		case f == End29:
+		case Limit:
+			r.limitFor()
+		case End29:
 			r.expire(s)
-		case f == Lapse:
+		case Lapse:
 			r.lapse(s)
 		default:
 			if event, ok := endings[f]; ok {

@@ -22,6 +22,7 @@ const (
 	OKFirst   Fault = "ok-first"  // OK before EVENT 21
 	OKLast    Fault = "ok-last"   // OK 1 s after EVENT 21, when the meter may have answered
 	Neighbour Fault = "neighbour" // the neighbour is forgotten: EVENT 21 02 first. Also at SKTERM
+	EchoData  Fault = "echo-data" // the echo holds the first bytes of the data
 	Hang      Fault = "hang"      // two bytes of the data are lost on the serial line, and the module waits for them
 	Freeze    Fault = "freeze"    // the module hears and says nothing for a minute
 	Forget    Fault = "forget"    // the meter forgets the session and says nothing any more
@@ -67,7 +68,7 @@ const (
 )
 
 var allFaults = []Fault{
-	Unsent, NoResult, OnlyNS, OKFirst, OKLast, Neighbour, Hang, Freeze, Forget, End24, End26, End27, End28, End29, Lapse,
+	Unsent, NoResult, OnlyNS, OKFirst, OKLast, Neighbour, EchoData, Hang, Freeze, Forget, End24, End26, End27, End28, End29, Lapse,
 	Limit, Unplug, Frame, Drop, Delay, Late, Duplicate, Interleave, Noise, EmptyLine, LostByte, Split, NoBeacon, LateBeacon,
 	Foreign, Refuse, SilentJoin, Garbage, VersionErr, EndTimeout, NoRenewal,
 }

@@ -316,6 +316,12 @@ func (r *radio) account(n int) {
 	}
 }
 
+// limitFor lets the transmit time be used up for a minute.
+func (r *radio) limitFor() {
+	r.limit(true)
+	r.after(time.Minute, func() { r.limit(false) })
+}
+
 func (r *radio) limit(on bool) {
 	if r.air.over != on {
 		r.air.over = on
@@ -337,10 +343,7 @@ func (r *radio) troubles() {
 		{End28, func() { r.finish(0x28) }},
 		{End29, func() { r.expire(s) }},
 		{Lapse, func() { r.lapse(s) }},
-		{Limit, func() {
-			r.limit(true)
-			r.after(time.Minute, func() { r.limit(false) })
-		}},
+		{Limit, r.limitFor},
 	} {
 		if r.faults.hits(t.fault) && s != nil {
 			r.after(50*time.Millisecond, func() {

@@ -21,9 +21,13 @@ const (
 
 // sendTo sends a datagram: [echo], EVENT 21, OK.
 func (t *text) sendTo(cmd *sendCommand, data []byte) {
+	shown := ""
+	if t.faults.hits(EchoData) {
+		shown = string(data[:min(5, len(data))])
+	}
 	switch {
 	case t.echo():
-		t.write(cmd.header + "\r\n")
+		t.write(cmd.header + shown + "\r\n")
 	case t.dual:
 		t.write("\r\n")
 	}

@@ -38,7 +38,6 @@ type text struct {
 	awake    bool         // false after SKDSLEEP
 	greeted  bool         // the first byte of the host came
 	frozen   bool
-	lastCR   bool
 	inBuf    []func() // commands that wait for the one that runs
 	busy     bool
 	cred     routeb.Credentials
