@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	fixtures "github.com/meterseal/meterseal/fixtures/skstack"
@@ -95,7 +96,7 @@ func (p *pipeEnd) Close() error {
 }
 
 // answerer is a stand-in for a meter that knows no ECHONET either: it answers "ask n" with "got n", where n is followed
-// by bytes that a careless reader of the serial line stumbles over.
+// by bytes that a careless reader of the serial line stumbles over, and by nothing else.
 func answerer(conn net.PacketConn) {
 	b := make([]byte, 2048)
 	for {
@@ -103,7 +104,7 @@ func answerer(conn net.PacketConn) {
 		if err != nil {
 			return
 		}
-		if rest, ok := bytes.CutPrefix(b[:n], []byte("ask ")); ok {
+		if rest, ok := bytes.CutPrefix(b[:n], []byte("ask ")); ok && bytes.HasSuffix(rest, []byte(nasty)) {
 			_, _ = conn.WriteTo(append([]byte("got "), rest...), from)
 		}
 	}
@@ -179,7 +180,7 @@ func newLogger(t testing.TB) (*slog.Logger, *logs) {
 		}
 		if t.Failed() {
 			lines := strings.Split(text, "\n")
-			t.Logf("log:\n%s", strings.Join(lines[max(0, len(lines)-80):], "\n"))
+			t.Logf("log:\n%s", strings.Join(lines[max(0, len(lines)-40):], "\n"))
 		}
 	})
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug})), l
@@ -192,7 +193,7 @@ type bench struct {
 	stop  func()
 }
 
-// newBench runs a dongle until the test ends or stop is called. It fills in the meter.
+// newBench runs a dongle in a bubble until the test ends or stop is called. It fills in the meter.
 func newBench(t testing.TB, cfg dongle.Config) *bench {
 	t.Helper()
 	near, far := packetPipe()
@@ -221,10 +222,22 @@ func newBench(t testing.TB, cfg dongle.Config) *bench {
 		wg.Wait()
 	})
 	t.Cleanup(b.stop)
+	synctest.Wait() // until it is plugged in
 	return b
 }
 
 func (b *bench) config(t testing.TB) routeb.Config {
 	logger, _ := newLogger(t)
 	return routeb.Config{Open: b.cable.Open, Credentials: credentials, Logger: logger}
+}
+
+// dial joins the meter until the test ends.
+func (b *bench) dial(t testing.TB) *routeb.Conn {
+	t.Helper()
+	c, err := routeb.Dial(t.Context(), b.config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
 }

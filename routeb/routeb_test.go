@@ -43,7 +43,6 @@ func TestEveryModel(t *testing.T) {
 						if n := b.FlashWrites(); n != 0 {
 							t.Errorf("%d writes to flash memory", n)
 						}
-						b.stop()
 					})
 				})
 			}
@@ -57,10 +56,8 @@ func TestDialReturnsWhenItsContextEnds(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()
 		_, err := routeb.Dial(ctx, b.config(t))
-		fmt.Println(err)
 		if err == nil {
 			t.Fatal("joined a meter that nobody hears")
 		}
-		b.stop()
 	})
 }

@@ -29,6 +29,7 @@ type sk struct {
 	dual     bool // dual-stack family: commands and events carry a side
 	answer   []string
 	status   skstack.Line // the OK or FAIL that ended the answer; "" while it is awaited
+	keyword  string       // of the line without which the answer is not ours; "" once it came, or if there is none
 	secret   bool         // the command in flight carries a secret
 	pans     []skstack.Pan
 	scanning bool
@@ -79,10 +80,15 @@ func (m *sk) onLine(l skstack.Line) {
 		m.log.Debug("routeb: read", "line", m.mask.command(string(l)))
 	}
 	switch {
+	case status && m.keyword != "" && strings.HasPrefix(string(l), "OK"):
+		// of an earlier command: the answer to this one has a line that did not come yet
 	case status && m.status == "":
 		m.status = l
 	case len(m.answer) < 64: // what nobody awaits is not kept without bound
 		m.answer = append(m.answer, string(l))
+		if strings.HasPrefix(string(l), m.keyword+" ") {
+			m.keyword = ""
+		}
 	}
 }
 
@@ -181,7 +187,9 @@ func (m *sk) exchange(ctx context.Context, text string, raw []byte, limit time.D
 
 // value runs a command and returns what follows the keyword on the line of its answer that begins with it.
 func (m *sk) value(ctx context.Context, text, keyword string) (string, error) {
+	m.keyword = keyword
 	lines, err := m.command(ctx, text, commandTime)
+	m.keyword = ""
 	if err != nil {
 		return "", err
 	}
