@@ -66,6 +66,11 @@ type Config struct {
 	Objects []Object
 	// Identity is what the node profile says of the make.
 	Identity Identity
+	// NodeNumber is the number by which others tell nodes apart (EPC BF of the
+	// node profile), which they may change. Default 8000. OnNodeNumber, if not
+	// nil, is told of a change, so that it survives a restart; it returns at once.
+	NodeNumber   [2]byte
+	OnNodeNumber func(number [2]byte)
 	// Reply says where answers go.
 	Reply ReplyPolicy
 	// Announce are unicast targets that get every notification too.

@@ -83,7 +83,7 @@ func (g *getter) batch(ctx context.Context, epcs []byte) error {
 		}
 		if len(g.values) > before {
 			if !large && len(missing) > 1 && slices.Equal(missing, epcs[got:]) {
-				g.n.takesOnly(g.peer, max(got, len(epcs)/2))
+				g.n.takesOnly(g.peer, smallerThan(len(epcs), got))
 			}
 			return nil
 		}
@@ -97,17 +97,25 @@ func (g *getter) batch(ctx context.Context, epcs []byte) error {
 func (g *getter) smaller(ctx context.Context, missing []byte, got int) error {
 	if got > 0 {
 		g.n.handled(g.peer, got)
-	} else {
-		got = len(missing) / 2
 	}
+	limit := smallerThan(len(missing), got)
 	for len(missing) > 0 {
-		k := min(got, len(missing))
+		k := min(limit, len(missing))
 		if err := g.batch(ctx, missing[:k]); err != nil {
 			return err
 		}
 		missing = missing[k:]
 	}
 	return nil
+}
+
+// smallerThan returns how many properties to ask for after a message of n of which
+// got were answered: as many, or half if it was none.
+func smallerThan(n, got int) int {
+	if got > 0 {
+		return got
+	}
+	return (n + 1) / 2
 }
 
 // silence handles a peer that did not answer several properties: it is gone, or

@@ -11,7 +11,7 @@ import (
 
 // start serves a node with the objects on a free loopback port until the test
 // ends.
-func start(t *testing.T, c echonet.Config) (*echonet.Node, net.Addr) {
+func start(t testing.TB, c echonet.Config) (*echonet.Node, net.Addr) {
 	t.Helper()
 	links, err := echonet.Listen(echonet.ListenConfig{Addrs: []string{"127.0.0.1:0"}})
 	if err != nil {

@@ -7,8 +7,8 @@ type profile struct {
 	node *Node
 	id   Identity
 
-	mu     sync.Mutex // guards unique
-	unique [2]byte    // BF
+	mu     sync.Mutex // guards number
+	number [2]byte    // BF
 }
 
 // Limits of the lists in D5, D6 and D7.
@@ -19,11 +19,18 @@ const (
 
 var profileMaps = PropertyMaps{
 	Announce: SetOf(0x80, 0xD5),
+	Set:      SetOf(0xBF),
 	Get: SetOf(0x80, 0x82, 0x83, 0x88, 0x8A, EPCAnnounceMap, EPCSetMap, EPCGetMap,
-		0xD3, 0xD4, 0xD5, 0xD6, 0xD7),
+		0xBF, 0xD3, 0xD4, 0xD5, 0xD6, 0xD7),
 }
 
-func newProfile(n *Node, id Identity) *profile { return &profile{node: n, id: id} }
+func newProfile(n *Node, id Identity) *profile {
+	p := &profile{node: n, id: id, number: n.cfg.NodeNumber}
+	if p.number == ([2]byte{}) {
+		p.number = [2]byte{0x80, 0x00}
+	}
+	return p
+}
 
 func (p *profile) EOJ() EOJ { return NodeProfile }
 
@@ -40,7 +47,18 @@ func (p *profile) Properties() PropertyMaps {
 
 func (p *profile) Begin(Request) Access { return p }
 
-func (p *profile) Set(byte, []byte) bool { return false }
+func (p *profile) Set(epc byte, edt []byte) bool {
+	if epc != 0xBF || len(edt) != 2 {
+		return false
+	}
+	p.mu.Lock()
+	p.number = [2]byte(edt)
+	p.mu.Unlock()
+	if p.node.cfg.OnNodeNumber != nil {
+		p.node.cfg.OnNodeNumber([2]byte(edt))
+	}
+	return true
+}
 
 func (p *profile) Get(epc byte) ([]byte, bool) {
 	devices := p.node.objects.Load().devices()
@@ -59,6 +77,10 @@ func (p *profile) Get(epc byte) ([]byte, bool) {
 		return p.id.ProductCode(), true
 	case 0x8D:
 		return p.id.SerialNumber(), true
+	case 0xBF:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return append([]byte(nil), p.number[:]...), true
 	case 0xD3:
 		n := len(devices)
 		return []byte{byte(n >> 16), byte(n >> 8), byte(n)}, true

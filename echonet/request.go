@@ -29,7 +29,7 @@ func (e *SNAError) Error() string {
 
 // pending is a request that waits for its answer, in Node.pending by its TID.
 type pending struct {
-	host  Host // who may answer; zero for anyone, when a group was asked
+	host  Host // who may answer, once; zero for anyone, when a group was asked
 	sent  *Frame
 	reply chan reply
 }
@@ -59,10 +59,13 @@ func (n *Node) answer(from net.Addr, f *Frame) error {
 		}
 		return ErrUnasked
 	}
+	if w.host != (Host{}) {
+		delete(n.pending, f.TID)
+	}
 	select {
 	case w.reply <- reply{from, f.Clone()}:
 		n.count.matched.Add(1)
-	default: // a second answer before the first was taken
+	default: // more answers of a group than are taken
 		n.count.unmatched.Add(1)
 	}
 	return nil
@@ -86,7 +89,9 @@ func (n *Node) await(w *pending) error {
 func (n *Node) forget(w *pending) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.pending, w.sent.TID)
+	if n.pending[w.sent.TID] == w { // not answered, which frees the TID
+		delete(n.pending, w.sent.TID)
+	}
 }
 
 // freeTID returns a TID for a message that nobody answers.
