@@ -53,6 +53,9 @@ func (m *Meter) admit(e eventlog.Event) error {
 	uptime, floor, limit := m.cfg.Uptime(), m.cfg.Reserve, m.limits.ordinary
 	if precious(e.Class) {
 		floor, limit = eventlog.MaxRecordSize, m.limits.precious
+		if m.moduleUp() {
+			floor = math.MinInt64 // segments can be closed, so room comes
+		}
 	}
 	switch {
 	case m.free() < floor:

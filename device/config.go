@@ -41,7 +41,8 @@ type Config struct {
 
 	// SegmentSize is the size in bytes at which a segment ends. Default 1 MiB.
 	SegmentSize int64
-	// StoreSize is how many bytes of log are kept. Default 64 MiB.
+	// StoreSize is how many bytes of log are kept: at least four segments and
+	// the reserve. Default 64 MiB.
 	StoreSize int64
 	// Reserve is the part of StoreSize, in bytes, that only fraud and security
 	// events may use. Default an eighth of StoreSize.
@@ -172,8 +173,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("device: segment size %d: at least %d bytes", c.SegmentSize, minSegment)
 	case c.Reserve < 0 || c.Reserve >= c.StoreSize:
 		return fmt.Errorf("device: reserve of %d bytes in a store of %d", c.Reserve, c.StoreSize)
-	case c.StoreSize < 4*c.SegmentSize:
-		return fmt.Errorf("device: store size %d: at least four segments of %d bytes", c.StoreSize, c.SegmentSize)
+	case c.StoreSize-c.Reserve < 4*c.SegmentSize:
+		return fmt.Errorf("device: store size %d: without the reserve, at least four segments of %d bytes", c.StoreSize, c.SegmentSize)
 	case c.PeriodicSeal < 0 || c.PeriodicSeal > maxPeriodicSeal:
 		return fmt.Errorf("device: periodic seal every %v: at most %v", c.PeriodicSeal, maxPeriodicSeal)
 	case c.SignTimeout < 0 || c.ProbeInterval < 0 || c.ChallengeInterval < 0:

@@ -104,7 +104,7 @@ func (m *Meter) append(e eventlog.Event, payload []byte) (Recorded, error) {
 	}
 	s := m.log.Status()
 	m.cfg.Trace(&Appended{Record: r, Segment: s.Segment, Length: s.Length})
-	if r.Specific() || int64(s.Length) >= m.cfg.SegmentSize {
+	if r.Specific() || m.full() {
 		m.wakeSigner()
 	}
 	return Recorded{Seq: r.Seq, Segment: s.Segment, Length: s.Length, Specific: r.Specific()}, nil

@@ -90,12 +90,21 @@ func (m *Meter) advance(ctx context.Context) bool {
 		p := *m.wanted
 		m.wanted = nil
 		err = m.changePolicy(ctx, p)
-	case m.log.Status().Length >= uint64(m.cfg.SegmentSize):
+	case m.full():
 		err = m.closeSegment(ctx, ending{reason: eventlog.EndRotation})
 	default:
 		return false
 	}
 	return err == nil || !m.retry.IsZero()
+}
+
+// full reports whether the segment has to end: it has its size, or the store is
+// cramped and only more segments make an oldest one that may go. That happens
+// when a segment grew large while the module was down.
+func (m *Meter) full() bool {
+	length := m.log.Status().Length
+	return length >= uint64(m.cfg.SegmentSize) ||
+		length >= crampedSegment && m.free() < m.cfg.Reserve && len(m.log.Closed()) <= closedKept
 }
 
 // unasked reports whether there is something to sign that was never asked for.
@@ -201,6 +210,7 @@ func (m *Meter) resume(ctx context.Context) {
 		if m.setUp(true) {
 			m.cfg.Logger.Info("secure element is back", "counter", info.Counter)
 		}
+		m.sealSoon()
 		m.appendSystem(eventlog.CodeModuleRestored, &eventlog.ModuleRestored{Counters: m.counters(info)}) //nolint:errcheck // the store has told of its own failure
 	})
 }

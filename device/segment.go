@@ -219,8 +219,13 @@ func (m *Meter) PublicKey() *ecdsa.PublicKey {
 	return pub
 }
 
-// closedKept is how many closed segments stay whatever happens.
-const closedKept = 2
+const (
+	// closedKept is how many closed segments stay whatever happens.
+	closedKept = 2
+	// crampedSegment is the size in bytes at which a segment ends when the
+	// store has no room: small, but some records.
+	crampedSegment = 1 << 10
+)
 
 // makeRoom drops the oldest segments that may go: those that the MDMS holds,
 // and, when the store is down to its reserve, others too. It is called with the

@@ -40,6 +40,13 @@ func (m *Meter) hostClockSet(ctx context.Context, expected, wall time.Time) {
 	})
 }
 
+// sealSoon puts PERIODIC_SEAL off: another specific record goes to the module.
+func (m *Meter) sealSoon() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lastPeriodic = m.cfg.Uptime()
+}
+
 // periodic records PERIODIC_SEAL and EVENTS_SUPPRESSED where they are due. A
 // module that is down gets no PERIODIC_SEAL: SE_RESTORED will do.
 func (m *Meter) periodic(ctx context.Context, uptime time.Duration) {
@@ -50,11 +57,9 @@ func (m *Meter) periodic(ctx context.Context, uptime time.Duration) {
 	m.reportSuppressed(false)
 	m.mu.Lock()
 	due := m.up && uptime-max(m.lastSeal, m.lastPeriodic) >= m.cfg.PeriodicSeal
-	if due {
-		m.lastPeriodic = uptime
-	}
 	m.mu.Unlock()
 	if due {
+		m.sealSoon()
 		m.appendSystem(eventlog.CodePeriodicSeal, nil) //nolint:errcheck // the store has told of its own failure
 	}
 }

@@ -1,0 +1,341 @@
+package device_test
+
+import (
+	"crypto/sha256"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/meterseal/meterseal/device"
+	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/secureelement/secureelementtest"
+)
+
+// small makes segments that a test can fill.
+func small(c *device.Config) {
+	c.SegmentSize, c.StoreSize, c.Reserve, c.FloodBurst = 4<<10, 64<<10, 16<<10, 100_000
+}
+
+func TestRotation(t *testing.T) {
+	r := newRig(t, small).start()
+	for range 200 {
+		if rec := r.record(coverOpened); !rec.Sealed {
+			t.Fatalf("not sealed: %+v", rec)
+		}
+	}
+	r.close()
+	segments := readSegments(t, r.cfg.Dir)
+	if len(segments) < 3 {
+		t.Errorf("%d segments", len(segments))
+	}
+	for _, s := range segments[:len(segments)-1] {
+		if len(s.bytes) > 4<<10+4*64 {
+			t.Errorf("segment %d has %d bytes", s.number, len(s.bytes))
+		}
+		seal := must(os.ReadFile(filepath.Join(r.cfg.Dir, "log", "0000000"+string('0'+rune(s.number))+".seal")))
+		var last eventlog.Seal
+		if err := last.UnmarshalBinary(seal); err != nil || last.SignedLength != uint64(len(s.bytes)) || last.Digest != sha256.Sum256(s.bytes) {
+			t.Errorf("segment %d: its seal covers %d of %d bytes: %v", s.number, last.SignedLength, len(s.bytes), err)
+		}
+	}
+	audit(t, r.cfg.Dir, r.module.PublicKey())
+}
+
+func TestRotationWithoutSpecificEvents(t *testing.T) {
+	r := newRig(t, small).start()
+	for range 100 {
+		r.record(powerUp)
+	}
+	r.close()
+	if n := len(readSegments(t, r.cfg.Dir)); n < 2 {
+		t.Errorf("%d segments", n)
+	}
+	audit(t, r.cfg.Dir, r.module.PublicKey())
+}
+
+// TestRotationWaitsForTheModule: the segment exceeds its size, and a
+// SEGMENT_END that got no seal ends nothing.
+func TestRotationWaitsForTheModule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, small).start()
+		for r.Status().Length < 4<<10-64 {
+			r.record(powerUp)
+		}
+		r.module.FailNext(secureelementtest.Lost) // that of SEGMENT_END
+		r.record(powerUp)
+		synctest.Wait()
+		for range 30 {
+			r.record(coverOpened)
+		}
+		if s := r.Status(); s.Segment != 1 || s.Length < 5<<10 {
+			t.Errorf("while the module is down: %+v", s)
+		}
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		if s := r.Status(); s.Segment != 2 {
+			t.Errorf("when the module is back: %+v", s)
+		}
+		r.close()
+		list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
+		if n := count(list, eventlog.CodeSegmentEnd); n != 2 {
+			t.Errorf("%d SEGMENT_END", n)
+		}
+	})
+}
+
+func TestRotationThatAPowerCutInterrupted(t *testing.T) {
+	r := newRig(t, small).start()
+	for range 80 {
+		r.record(coverOpened)
+	}
+	r.close()
+	// Take the newest segment away, as if it had never been written.
+	segments := readSegments(t, r.cfg.Dir)
+	newest := segments[len(segments)-1]
+	if newest.number != 2 {
+		t.Fatalf("newest segment %d", newest.number)
+	}
+	restoreSeals(t, r.cfg.Dir, 1)
+	if err := os.Remove(filepath.Join(r.cfg.Dir, "log", "00000002.seg")); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	r.record(coverOpened)
+	r.close()
+	list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
+	got := events(list)
+	if diff := cmp.Diff(got[len(got)-4:], []string{"SEGMENT_END", "SEGMENT", "BOOT", "1/40"}); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// restoreSeals puts the slots of seals back to the last seal of a segment.
+func restoreSeals(t *testing.T, dir string, segment int) {
+	t.Helper()
+	seal := must(os.ReadFile(filepath.Join(dir, "log", "0000000"+string('0'+rune(segment))+".seal")))
+	if err := os.WriteFile(filepath.Join(dir, "log", "seals"), seal, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "log", "0000000"+string('0'+rune(segment))+".seal")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFullStoreDropsTheOldestSegments(t *testing.T) {
+	r := newRig(t, small).start()
+	for range 2000 {
+		r.record(coverOpened)
+	}
+	if size := storeSize(t, r.cfg.Dir); size > 64<<10 {
+		t.Errorf("the log takes %d bytes of %d", size, 64<<10)
+	}
+	oldest := r.Status().Oldest
+	if oldest < 3 {
+		t.Errorf("the oldest segment is %d", oldest)
+	}
+	r.close()
+	list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
+	if list[0].segment != oldest {
+		t.Errorf("segment %d is there, the oldest is to be %d", list[0].segment, oldest)
+	}
+	d := find[*eventlog.SegmentDropped](t, list)
+	if d.Segment != oldest-1 || d.Reason != eventlog.DropFull || d.Length == 0 {
+		t.Errorf("SEGMENT_DROPPED says %+v, the oldest is %d", d, oldest)
+	}
+	r.start() // after a restart it goes on
+	r.record(coverOpened)
+}
+
+func storeSize(t *testing.T, dir string) (sum int) {
+	t.Helper()
+	for _, s := range readSegments(t, dir) {
+		sum += len(s.bytes)
+	}
+	return sum
+}
+
+func TestPolicyChange(t *testing.T) {
+	r := newRig(t).start()
+	if rec := r.record(powerUp); rec.Specific {
+		t.Fatal("0/2 is specific")
+	}
+	set := eventlog.NewPolicy(0, powerUp)
+	if err := r.ChangePolicy(t.Context(), set); err != nil {
+		t.Fatal(err)
+	}
+	if rec := r.record(powerUp); !rec.Sealed || rec.Segment != 2 {
+		t.Errorf("under the new set: %+v", rec)
+	}
+	if rec := r.record(coverOpened); rec.Specific {
+		t.Error("1/40 is still specific")
+	}
+	if err := r.ChangePolicy(t.Context(), set); err != nil || r.Status().Segment != 2 {
+		t.Errorf("the same set again: %v, segment %d", err, r.Status().Segment)
+	}
+	r.close()
+	r.cfg.Policy = set
+	r.start() // nothing to change
+	r.record(powerUp)
+	r.close()
+	r.cfg.Policy = eventlog.DefaultPolicy()
+	r.start() // changes it back
+	r.record(powerUp)
+	r.close()
+	list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
+	segments := readSegments(t, r.cfg.Dir)
+	want := eventlog.DefaultPolicy()
+	for i, h := range []struct {
+		version uint32
+		digest  eventlog.Digest
+	}{{1, want.Digest()}, {2, set.Digest()}, {3, want.Digest()}} {
+		if got := segments[i].header; got.PolicyVersion != h.version || got.PolicyDigest != h.digest {
+			t.Errorf("segment %d: version %d, set %v", i+1, got.PolicyVersion, got.PolicyDigest)
+		}
+	}
+	if p := find[*eventlog.PolicyChange](t, list); p.Old != set.Digest() || p.New != want.Digest() || p.Version != 3 {
+		t.Errorf("POLICY_CHANGE says %+v", p)
+	}
+	if end := find[*eventlog.SegmentEnd](t, list); end.Reason != eventlog.EndPolicy {
+		t.Errorf("SEGMENT_END says %+v", end)
+	}
+}
+
+func TestPolicyChangeWaitsForTheModule(t *testing.T) {
+	for name, restart := range map[string]bool{"that comes back": false, "over a restart": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t).start()
+				r.record(coverOpened)
+				r.module.FailNext(secureelementtest.Hung)
+				set := eventlog.NewPolicy(0, powerUp)
+				if err := r.ChangePolicy(t.Context(), set); err == nil {
+					t.Fatal("the change took effect without a seal")
+				}
+				if err := r.ChangePolicy(t.Context(), eventlog.NewPolicy(0, noConnect)); err == nil {
+					t.Error("a second change was begun before the first one has ended")
+				}
+				if rec := r.record(powerUp); rec.Segment != 1 || rec.Specific {
+					t.Errorf("recorded under the old set: %+v", rec)
+				}
+				if restart {
+					r.close()
+					r.cfg.Policy = set
+					r.start()
+				}
+				time.Sleep(6 * time.Second)
+				synctest.Wait()
+				if rec := r.record(powerUp); rec.Segment != 2 || !rec.Sealed {
+					t.Errorf("recorded under the new set: %+v", rec)
+				}
+				r.close()
+				audit(t, r.cfg.Dir, r.module.PublicKey())
+			})
+		})
+	}
+}
+
+func TestPolicyChangeNeedsTheModule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t).start()
+		r.module.Fail(secureelementtest.Dead)
+		r.record(coverOpened)
+		if err := r.ChangePolicy(t.Context(), eventlog.Policy{}); !errors.Is(err, device.ErrModuleDown) {
+			t.Errorf("got %v", err)
+		}
+		r.close()
+	})
+}
+
+func TestKeyChange(t *testing.T) {
+	r := newRig(t).start()
+	r.record(coverOpened)
+	old, fresh := r.module, secureelementtest.New(t, eventlog.SchemeDigest)
+	if err := r.ChangeKey(t.Context(), fresh); err != nil {
+		t.Fatal(err)
+	}
+	old.Close()
+	if rec := r.record(coverOpened); !rec.Sealed || rec.Segment != 2 {
+		t.Errorf("under the new key: %+v", rec)
+	}
+	id := must(eventlog.KeyIDOf(fresh.PublicKey()))
+	if s := r.Status(); s.Scheme != eventlog.SchemeDigest || s.KeyPrefix != [8]byte(id[:8]) {
+		t.Errorf("status %+v", s)
+	}
+	if !r.PublicKey().Equal(fresh.PublicKey()) {
+		t.Error("PublicKey is the old one")
+	}
+	r.close()
+	if _, err := device.Open(t.Context(), r.cfg); !errors.Is(err, device.ErrOtherKey) {
+		t.Errorf("start with the old module: %v", err)
+	}
+	r.cfg.Module = fresh
+	r.start()
+	if rec := r.record(coverOpened); !rec.Sealed {
+		t.Errorf("after a restart: %+v", rec)
+	}
+	r.close()
+	list, _ := audit(t, r.cfg.Dir, fresh.PublicKey())
+	k := find[*eventlog.KeyChange](t, list)
+	if k.Key != id || k.Scheme != eventlog.SchemeDigest {
+		t.Errorf("KEY_CHANGE says %+v", k)
+	}
+	if diff := cmp.Diff(events(list), []string{
+		"SEGMENT", "BOOT", "1/40", "KEY_CHANGE", "SEGMENT_END",
+		"SEGMENT", "1/40", "BOOT", "1/40",
+	}); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestKeyChangeRefuses(t *testing.T) {
+	r := newRig(t).start()
+	if err := r.ChangeKey(t.Context(), r.module); err == nil {
+		t.Error("changed to the same key")
+	}
+	dead := secureelementtest.New(t, eventlog.SchemeCounter)
+	dead.Fail(secureelementtest.Dead)
+	if err := r.ChangeKey(t.Context(), dead); err == nil {
+		t.Error("changed to a key that nobody has seen")
+	}
+	if s := r.Status(); s.Segment != 1 || s.LastSeq != 2 {
+		t.Errorf("the log says of it: %+v", s)
+	}
+}
+
+// TestKeyChangeOverARestart: the change was ordered, the old module failed, and
+// the meter was switched off.
+func TestKeyChangeOverARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t).start()
+		fresh := secureelementtest.New(t, eventlog.SchemeCounter)
+		r.module.FailNext(secureelementtest.Lost)
+		if err := r.ChangeKey(t.Context(), fresh); err == nil {
+			t.Fatal("changed without a seal of the old key")
+		}
+		r.close()
+		r.cfg.Module = fresh
+		if _, err := device.Open(t.Context(), r.cfg); !errors.Is(err, device.ErrOtherKey) {
+			t.Fatalf("start with the new module before the old one has ended its segment: %v", err)
+		}
+		r.cfg.Module = r.module
+		r.start()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if rec := r.record(coverOpened); rec.Segment != 2 || rec.Sealed {
+			t.Errorf("the old module has done its part: %+v", rec)
+		}
+		r.close()
+		r.cfg.Module = fresh
+		r.start()
+		if rec := r.record(coverOpened); !rec.Sealed {
+			t.Errorf("the new module is there: %+v", rec)
+		}
+		r.close()
+		audit(t, r.cfg.Dir, fresh.PublicKey())
+	})
+}

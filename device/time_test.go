@@ -1,0 +1,139 @@
+package device_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/meterseal/meterseal/device"
+	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/secureelement/secureelementtest"
+)
+
+func TestPeriodicSeal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t).start()
+		r.record(powerUp) // a tail
+		time.Sleep(24*time.Hour - 2*time.Second)
+		synctest.Wait()
+		if n := r.Status().LastSeq; n != 3 {
+			t.Fatalf("%d records before the day is over", n)
+		}
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		s := r.Status()
+		if s.LastSeq != 4 || s.SignedLength != s.Length {
+			t.Errorf("after a day: %+v", s)
+		}
+		time.Sleep(12 * time.Hour)
+		r.record(coverOpened) // a seal puts the next one off
+		time.Sleep(23 * time.Hour)
+		synctest.Wait()
+		if n := r.Status().LastSeq; n != 5 {
+			t.Errorf("%d records 23 h after a seal", n)
+		}
+		r.close()
+		list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
+		if diff := cmp.Diff(events(list)[2:], []string{"0/2", "PERIODIC_SEAL", "1/40"}); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestPeriodicSealWaitsForTheModule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *device.Config) { c.PeriodicSeal = time.Hour }).start()
+		r.module.Fail(secureelementtest.Dead)
+		time.Sleep(5 * time.Hour)
+		synctest.Wait()
+		r.module.Fail(secureelementtest.None)
+		time.Sleep(time.Minute)
+		r.close()
+		list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
+		if diff := cmp.Diff(events(list)[2:], []string{"PERIODIC_SEAL", "SE_FAILED", "SE_RESTORED"}); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// TestWallClockSchedulesNothing sets the clock ahead by a year and back again.
+func TestWallClockSchedulesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t).start()
+		at := r.Clock()
+		for _, d := range []time.Duration{365 * 24 * time.Hour, -2 * 365 * 24 * time.Hour} {
+			if err := r.SetClock(t.Context(), r.Clock().Add(d), eventlog.ClockLocal); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Second)
+		}
+		if got := r.Clock().Sub(at); got != 10*time.Second-365*24*time.Hour {
+			t.Errorf("the clock moved by %v", got)
+		}
+		r.close()
+		r.start() // the clock is remembered
+		if got := r.Clock().Sub(at); got != 10*time.Second-365*24*time.Hour {
+			t.Errorf("after a restart the clock is %v off", got)
+		}
+		r.close()
+		list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
+		if diff := cmp.Diff(events(list)[2:], []string{"CLOCK_SET", "CLOCK_SET", "BOOT"}); diff != "" {
+			t.Error(diff)
+		}
+		set := find[*eventlog.ClockSet](t, list)
+		if set.New-set.Old != -2*365*24*3600*1000 || set.Source != eventlog.ClockLocal {
+			t.Errorf("CLOCK_SET says %+v", set)
+		}
+		if got := list[4].Time(); !got.Equal(r.Clock().Round(time.Millisecond)) {
+			t.Errorf("BOOT at %v, the clock shows %v", got, r.Clock())
+		}
+		if list[4].Flags&eventlog.FlagClockUntrusted == 0 {
+			t.Error("a clock that shows less than the log is trusted at start")
+		}
+	})
+}
+
+func TestHostClockThatJumpsIsRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var jump time.Duration
+		r := newRig(t)
+		began := time.Now()
+		r.cfg.Now = func() time.Time { return time.Now().Add(jump).Round(0) }
+		r.cfg.Uptime = func() time.Duration { return time.Since(began) }
+		r.start()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		jump = time.Hour
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		r.close()
+		list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
+		set := find[*eventlog.ClockSet](t, list)
+		if n := count(list, eventlog.CodeClockSet); n != 1 || set.Source != eventlog.ClockSync || set.New-set.Old != 3600*1000 {
+			t.Errorf("%d CLOCK_SET, the last one %+v", n, set)
+		}
+	})
+}
+
+// TestAcceleratedRun lives a day in a minute and a half: uptime follows the clock that is
+// given, and so do periodic seals.
+func TestAcceleratedRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		r := newRig(t, func(c *device.Config) {
+			c.Now = func() time.Time { return start.Add(1000 * time.Since(start)) }
+		}).start()
+		time.Sleep(90 * time.Second)
+		synctest.Wait()
+		r.close()
+		list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
+		if diff := cmp.Diff(events(list)[2:], []string{"PERIODIC_SEAL"}); diff != "" {
+			t.Error(diff)
+		}
+		if up := list[2].Uptime; up < 24*3600 || up > 24*3600+2000 {
+			t.Errorf("uptime %d s", up)
+		}
+	})
+}
