@@ -164,6 +164,10 @@ const (
 func NewClient(base string, c *http.Client) (*Client, error) {
 	u, err := url.Parse(strings.TrimSuffix(base, "/"))
 	if err != nil {
+		var e *url.Error
+		if errors.As(err, &e) {
+			err = e.Err // without the address, in which a password may stand
+		}
 		return nil, fmt.Errorf("controller: MDMS address: %w", err)
 	}
 	switch {

@@ -453,36 +453,42 @@ func TestAMeterThatOnlyFallsSilentIsNotTakenForOneWithoutSetGet(t *testing.T) {
 }
 
 func TestABrokenCollectionGoesOnWhereItBroke(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, m := newAir(), newMeter(t, "meter")
-		node := pair(t, a, m)
-		grow(m, 300)
-		answers := 0
-		a.jamming(func(f echonet.Frame) bool {
-			if f.ESV == echonet.SetGetRes {
-				answers++
-			}
-			return answers > 10 && f.ESV == echonet.SetGetRes
+	for _, test := range []struct {
+		name  string
+		pause time.Duration
+		saved uint64 // bytes that are not read again
+	}{
+		{"at once", 0, 9600},
+		{"an hour later, when the meter may be another one", time.Hour, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, m := newAir(), newMeter(t, "meter")
+				node := pair(t, a, m)
+				grow(m, 300)
+				answers := 0
+				a.jamming(func(f echonet.Frame) bool {
+					if f.ESV == echonet.SetGetRes {
+						answers++
+					}
+					return answers > 10 && f.ESV == echonet.SetGetRes
+				})
+				c := controller.NewCollector(node, controller.Meter{Addr: at(1)}, controller.CollectConfig{})
+				broken, err := c.Collect(t.Context(), controller.Want{})
+				if err == nil || broken.Bundle != nil {
+					t.Fatalf("bundle %v, error %v", broken.Bundle, err)
+				}
+				a.jamming(nil)
+				grow(m, 10)
+				time.Sleep(test.pause) // of the bubble
+				got := collect(t, c, controller.Want{})
+				holds(t, m, map[uint32][]byte{}, got.Bundle)
+				if want := uint64(len(m.log.Open().Log)) - test.saved; got.Stats.Bytes != want {
+					t.Errorf("%d bytes read the second time, want %d", got.Stats.Bytes, want)
+				}
+			})
 		})
-		c := controller.NewCollector(node, controller.Meter{Addr: at(1)}, controller.CollectConfig{})
-		broken, err := c.Collect(t.Context(), controller.Want{})
-		if err == nil || broken.Bundle != nil {
-			t.Fatalf("bundle %v, error %v", broken.Bundle, err)
-		}
-		a.jamming(nil)
-		grow(m, 10)
-		got := collect(t, c, controller.Want{})
-		holds(t, m, map[uint32][]byte{}, got.Bundle)
-		total := uint64(len(m.log.Open().Log))
-		if got.Stats.Bytes != total-9600 {
-			t.Errorf("%d bytes read the second time, want %d", got.Stats.Bytes, total-9600)
-		}
-		time.Sleep(time.Hour) // of the bubble: what is kept gets too old
-		c.Forget()
-		if got := collect(t, c, controller.Want{}); got.Stats.Bytes != total {
-			t.Errorf("%d bytes read an hour later, want %d", got.Stats.Bytes, total)
-		}
-	})
+	}
 }
 
 func TestSegmentsThatWereReadBeforeABreakAreDelivered(t *testing.T) {
