@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -89,7 +90,7 @@ func ParseEvent(s string) (Event, error) {
 	if err != nil {
 		return Event{}, err
 	}
-	n, err := strconv.ParseUint(code, 0, 16)
+	n, err := parseNumber(code, 16)
 	if err != nil {
 		return Event{}, fmt.Errorf("eventlog: event code %q is not a number from 0 to 65535", code)
 	}
@@ -102,18 +103,24 @@ func parseClass(s string) (Class, error) {
 			return c, nil
 		}
 	}
-	n, err := strconv.ParseUint(s, 0, 8)
+	n, err := parseNumber(s, 8)
 	if err != nil {
 		return 0, fmt.Errorf("eventlog: log class %q is neither a name nor a number from 0 to 255", s)
 	}
 	return Class(n), nil
 }
 
-func (e Event) less(f Event) bool {
-	if e.Class != f.Class {
-		return e.Class < f.Class
+// parseNumber reads a decimal number or a hexadecimal one that begins with 0x.
+func parseNumber(s string, bits int) (uint64, error) {
+	if hex, ok := strings.CutPrefix(s, "0x"); ok {
+		return strconv.ParseUint(hex, 16, bits)
 	}
-	return e.Code < f.Code
+	return strconv.ParseUint(s, 10, bits)
+}
+
+// compare orders events by class, then by code.
+func (e Event) compare(f Event) int {
+	return cmp.Or(cmp.Compare(e.Class, f.Class), cmp.Compare(e.Code, f.Code))
 }
 
 // Profile names the list that gives event codes their meaning outside

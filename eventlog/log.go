@@ -292,6 +292,7 @@ func (l *Log) StoreSeal(s Seal) error {
 }
 
 func (l *Log) checkSeal(s *Seal) error {
+	stored := l.view.Load().seal
 	switch {
 	case s.Segment != l.segment:
 		return fmt.Errorf("%w: segment %d, the newest is %d", ErrBadSeal, s.Segment, l.segment)
@@ -299,8 +300,8 @@ func (l *Log) checkSeal(s *Seal) error {
 		return fmt.Errorf("%w: it covers %d bytes, the stored one %d", ErrOldSeal, s.SignedLength, l.sealed.SignedLength)
 	case s.Scheme != l.terms.scheme || s.KeyPrefix != [8]byte(l.terms.key[:]):
 		return fmt.Errorf("%w: another key or scheme", ErrBadSeal)
-	case l.terms.scheme == SchemeCounter && s.Counter <= l.sealed.Counter:
-		return fmt.Errorf("%w: counter %d after %d", ErrOldSeal, s.Counter, l.sealed.Counter)
+	case s.Scheme == SchemeCounter && s.KeyPrefix == stored.KeyPrefix && s.Counter <= stored.Counter:
+		return fmt.Errorf("%w: counter %d after %d", ErrOldSeal, s.Counter, stored.Counter)
 	}
 	for _, m := range l.handed {
 		if m.length != s.SignedLength {

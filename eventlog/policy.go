@@ -21,15 +21,7 @@ type Policy struct {
 // NewPolicy sorts events and drops duplicates.
 func NewPolicy(version uint32, events ...Event) Policy {
 	set := slices.Clone(events)
-	slices.SortFunc(set, func(a, b Event) int {
-		switch {
-		case a.less(b):
-			return -1
-		case b.less(a):
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(set, Event.compare)
 	return Policy{Version: version, Specific: slices.Compact(set)}
 }
 
@@ -80,15 +72,7 @@ func (p *Policy) IsSpecific(e Event) bool {
 	if e.Class == ClassSystem || len(p.Specific) == 0 {
 		return true
 	}
-	_, found := slices.BinarySearchFunc(p.Specific, e, func(a, b Event) int {
-		switch {
-		case a.less(b):
-			return -1
-		case b.less(a):
-			return 1
-		}
-		return 0
-	})
+	_, found := slices.BinarySearchFunc(p.Specific, e, Event.compare)
 	return found
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/meterseal/meterseal/internal/durable"
 )
@@ -98,6 +99,9 @@ type opening struct {
 func (o *opening) configure(cfg *Config) (err error) {
 	if cfg.FS == nil {
 		return errors.New("eventlog: no directory given for the log")
+	}
+	if !cfg.Meter.Valid() {
+		return fmt.Errorf("eventlog: %s is no meter id", cfg.Meter)
 	}
 	if o.terms, err = newTerms(cfg.Key, cfg.Scheme, cfg.Policy); err != nil {
 		return err
@@ -195,7 +199,7 @@ func (o *opening) lost() *foundSeal {
 		if s.Segment <= last(o.inv.segments) || newest != nil && s.Segment < newest.Segment {
 			continue
 		}
-		for _, t := range append(o.keys, o.formers...) {
+		for _, t := range slices.Concat(o.keys, o.formers) {
 			if s.Signs(t.pub, t.key, s.Scheme, s.Digest) {
 				newest = s
 			}
@@ -206,11 +210,11 @@ func (o *opening) lost() *foundSeal {
 
 // missing makes a start after a segment whose file is gone.
 func (o *opening) missing(s *foundSeal) error {
-	before, err := o.seqBefore(math.MaxUint32)
+	seq, boot, err := o.before(math.MaxUint32)
 	if err != nil {
 		return err
 	}
-	o.rec.LastSeq = max(before, s.LastSeq)
+	o.rec.LastSeq, o.rec.LastBoot = max(seq, s.LastSeq), boot
 	o.rec.note("the file of segment %d is missing", s.Segment)
 	o.damage(s.Segment, &LogDamaged{Segment: s.Segment}, nil)
 	return nil
@@ -239,15 +243,14 @@ func (o *opening) resume(n uint32) error {
 	if p.why == "" {
 		return o.adopt(n, o.files[n], p)
 	}
-	before, err := o.seqBefore(n)
+	seq, boot, err := o.before(n)
 	if err != nil {
 		return err
 	}
 	// Whatever stood in the bytes that are no records any more, it was no
 	// more than one record a slot.
-	rest := min(p.scan.torn()/SlotSize, math.MaxUint32)
-	o.rec.LastSeq = uint32(min(uint64(max(p.scan.lastSeq, before))+rest, math.MaxUint32))
-	o.rec.LastBoot, o.rec.LastMillis = p.scan.boot, p.scan.millis
+	o.rec.LastSeq = uint32(min(uint64(max(p.scan.lastSeq, seq))+p.scan.torn()/SlotSize, math.MaxUint32))
+	o.rec.LastBoot, o.rec.LastMillis = max(p.scan.boot, boot), p.scan.millis
 	o.rec.note("segment %d is damaged: %s", n, p.why)
 	d := &LogDamaged{Segment: n, Found: p.scan.size}
 	if p.best != nil {
@@ -354,21 +357,20 @@ func (o *opening) afterEnd(n uint32, p *proof) error {
 	return nil
 }
 
-// seqBefore returns the last sequence number in the segments before n, as far
-// as they can be read.
-func (o *opening) seqBefore(n uint32) (uint32, error) {
-	var seq uint32
+// before returns the highest sequence number and boot counter in the segments
+// before n, as far as they can be read.
+func (o *opening) before(n uint32) (seq, boot uint32, err error) {
 	for _, m := range o.inv.segments {
 		if m >= n {
 			break
 		}
 		s, err := scanSegment(o.files[m], m, nil, func(*Header) *Policy { return nil })
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
-		seq = max(seq, s.lastSeq)
+		seq, boot = max(seq, s.lastSeq), max(boot, s.boot)
 	}
-	return seq, nil
+	return seq, boot, nil
 }
 
 // abandon closes what a failed Open had opened.

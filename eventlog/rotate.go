@@ -33,10 +33,13 @@ func (l *Log) Begin(s Stamp, c Counters) error {
 	case l.start == nil:
 		return nil
 	}
-	if l.start.damaged != nil {
-		l.start.damaged.Counters = c
+	st := *l.start
+	if st.damaged != nil {
+		d := *st.damaged
+		d.Counters = c
+		st.damaged = &d
 	}
-	if err := l.begin(s, l.start); err != nil {
+	if err := l.begin(s, &st); err != nil {
 		return err
 	}
 	l.start = nil
@@ -103,17 +106,17 @@ func (l *Log) begin(s Stamp, st *starter) error {
 	if err != nil {
 		return err
 	}
-	if n := v.newest(); n != nil && n.number == st.number-1 {
-		n.length, n.digest = st.prevLength, st.prevDigest
-	}
 	if n := v.newest(); n != nil {
 		n.size = v.length
+		if n.number == st.number-1 {
+			n.length, n.digest = st.prevLength, st.prevDigest
+		}
 	}
 	maps.Copy(h.drops, l.drops)
 	l.segment, l.file, l.head = st.number, f, h
 	l.sealed, l.handed = Seal{}, nil
 	v.segments = append(v.segments, segment{number: st.number, file: f})
-	v.scheme, v.keyPrefix = l.terms.scheme, [8]byte(l.terms.key[:])
+	v.terms = l.terms
 	l.view.Store(&v)
 	l.publish()
 	return nil
@@ -225,5 +228,6 @@ func (l *Log) drop(number uint32) error {
 	f := oldest.file
 	v.segments = v.segments[1:]
 	l.view.Store(&v)
+	delete(l.drops, number)
 	return errors.Join(removeSegment(l.fs, number), f.Close())
 }

@@ -13,9 +13,7 @@ import (
 // show publishes to readers what Open found, and finishes drops that were
 // recorded.
 func (o *opening) show() error {
-	v := &view{
-		lastSeq: o.rec.LastSeq, scheme: o.terms.scheme, keyPrefix: [8]byte(o.terms.key[:]),
-	}
+	v := &view{lastSeq: o.rec.LastSeq, terms: o.terms}
 	for _, n := range o.inv.segments {
 		s, err := o.segmentAt(n)
 		if err != nil {
@@ -49,7 +47,7 @@ func (o *opening) segmentAt(n uint32) (segment, error) {
 	if s.seal, err = o.sealOf(n); err != nil {
 		return s, err
 	}
-	if n == last(o.inv.segments) {
+	if n == last(o.inv.segments) && (o.start == nil || o.start.number == n+1) {
 		return s, nil
 	}
 	if next, ok := o.files[n+1]; !ok {

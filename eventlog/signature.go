@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -46,6 +47,10 @@ func SignatureFromDER(der []byte) (Signature, error) {
 	var sig Signature
 	rs.R.FillBytes(sig[:32])
 	rs.S.FillBytes(sig[32:])
+	// encoding/asn1 ignores what follows r and s inside the SEQUENCE.
+	if !bytes.Equal(sig.AppendDER(nil), der) {
+		return Signature{}, errors.New("eventlog: signature in DER holds more than r and s")
+	}
 	return sig, nil
 }
 

@@ -15,8 +15,7 @@ type view struct {
 	segments  []segment // ascending; the last one is the newest
 	length    uint64    // bytes of the newest segment
 	lastSeq   uint32
-	scheme    Scheme
-	keyPrefix [8]byte
+	terms     terms  // in force
 	seal      Seal   // newest stored seal, perhaps of an earlier segment
 	sealBytes []byte // nil = none
 	done      bool   // the log is closed
@@ -65,7 +64,7 @@ func (l *Log) publish() {
 // left to the caller.
 func (l *Log) Status() Status {
 	v := l.view.Load()
-	s := Status{Scheme: v.scheme, Length: v.length, LastSeq: v.lastSeq, KeyPrefix: v.keyPrefix}
+	s := Status{Scheme: v.terms.scheme, Length: v.length, LastSeq: v.lastSeq, KeyPrefix: [8]byte(v.terms.key[:])}
 	if n := v.newest(); n != nil {
 		s.Segment, s.Oldest = n.number, v.segments[0].number
 		if v.sealBytes != nil && v.seal.Segment == n.number {
@@ -73,6 +72,14 @@ func (l *Log) Status() Status {
 		}
 	}
 	return s
+}
+
+// InForce returns the key, the scheme and the specific set under which the
+// newest segment is made, or, before Begin, the one that Begin makes. After an
+// interrupted change they tell whether it took place.
+func (l *Log) InForce() Change {
+	t := l.view.Load().terms
+	return Change{t.pub, t.scheme, &t.policy}
 }
 
 // Seal returns the newest stored seal and its encoding, which must not be
@@ -110,15 +117,12 @@ func (l *Log) ReadAt(segment uint32, p []byte, off uint64) (int, error) {
 	case off >= v.size(i):
 		return 0, io.EOF
 	}
-	short := uint64(len(p)) > v.size(i)-off
-	if short {
-		p = p[:v.size(i)-off]
-	}
-	n, err := v.segments[i].file.ReadAt(p, int64(off))
+	left := v.size(i) - off
+	n, err := v.segments[i].file.ReadAt(p[:min(uint64(len(p)), left)], int64(off))
 	switch {
 	case errors.Is(err, fs.ErrClosed):
 		return n, ErrNoSegment
-	case err == nil && short, err != nil && n == len(p) && errors.Is(err, io.EOF) && short:
+	case uint64(n) == left && n < len(p):
 		return n, io.EOF
 	case n == len(p):
 		return n, nil
