@@ -98,6 +98,8 @@ func (c Config) check() error {
 		return fmt.Errorf("unit 10^%d kWh: want 10^-4 to 10^4", c.Scale.Exponent)
 	case c.Scale.Coefficient > maxCoefficient:
 		return fmt.Errorf("coefficient %d: want at most %d", c.Scale.Coefficient, maxCoefficient)
+	case len(c.Identity.Serial) > 12:
+		return fmt.Errorf("serial number %q: want at most 12 characters", c.Identity.Serial)
 	case !echonet.ValidLocation(c.Location):
 		return fmt.Errorf("location % X: want 1 byte, or 17 that begin with 01", c.Location)
 	}
