@@ -12,27 +12,21 @@ import (
 type delivery struct {
 	head  *Head   // what the MDMS has, nil if it has to be asked
 	need  *Head   // what the MDMS asks for, nil if it asks for nothing
-	again backoff // between answers to that
+	rest  bool    // it is too early to collect that
+	again backoff // between one such collection and the next
 }
 
 // delivered takes the relay's word. It is called from the relay's goroutine.
 func (u *unit) delivered(d Delivery) {
-	var wait time.Duration
 	u.mu.Lock()
-	switch a := d.Answer; a.Outcome {
-	case NeedFrom:
-		u.delivery.need = &Head{Segment: a.NeedFrom.Segment, Length: a.NeedFrom.Offset}
-		if u.delivery.again.attempts > 0 { // what was collected anew did not help
-			wait = u.delivery.again.next()
-		} else {
-			u.delivery.again.attempts = 1
-		}
-	default:
+	if n := d.Answer.NeedFrom; d.Answer.Outcome == NeedFrom {
+		u.need(Head{Segment: n.Segment, Length: n.Offset})
+	} else {
 		again := u.delivery.again
-		if a.Outcome == Applied || a.Outcome == Duplicate {
+		if d.Answer.Outcome == Applied || d.Answer.Outcome == Duplicate {
 			again.reset()
 		}
-		u.delivery = delivery{head: a.head(), again: again}
+		u.delivery = delivery{head: d.Answer.head(), again: again}
 	}
 	u.mu.Unlock()
 	u.update(func(s *State) {
@@ -40,11 +34,28 @@ func (u *unit) delivered(d Delivery) {
 		e.Outcome, e.Verdict, e.Findings, e.Delivered = d.Answer.Outcome, d.Answer.Verdict, d.Answer.Findings, u.ctl.cfg.Now()
 		e.Waiting = u.waiting()
 	})
-	if wait == 0 {
-		poke(u.looks)
+	poke(u.looks)
+}
+
+// need notes what the MDMS asks for: to be collected at once the first time, and
+// after a rest when that did not help. u.mu is held.
+func (u *unit) need(h Head) {
+	d := &u.delivery
+	if d.rest {
+		d.need = &h
 		return
 	}
-	time.AfterFunc(wait, func() { poke(u.looks) })
+	d.need, d.rest = &h, d.again.attempts > 0
+	wait := d.again.next()
+	if !d.rest {
+		return
+	}
+	time.AfterFunc(wait, func() {
+		u.mu.Lock()
+		u.delivery.rest = false
+		u.mu.Unlock()
+		poke(u.looks)
+	})
 }
 
 // waiting returns how many bundles of the meter wait. u.mu may be held.
@@ -217,6 +228,9 @@ func (u *unit) collect(ctx context.Context, c *Collector) error {
 			return nil
 		}
 		want, err := u.want(ctx)
+		if errors.Is(err, errRest) {
+			return nil
+		}
 		if err != nil {
 			return u.failed(ctx, err)
 		}
@@ -262,12 +276,18 @@ func (u *unit) failed(ctx context.Context, err error) error {
 	return err
 }
 
+// errRest: it is too early to collect again what the MDMS asks for again.
+var errRest = errors.New("controller: rest")
+
 // want returns what to collect: what the MDMS asks for, or what comes after the
 // bundles that wait, or after what it has.
 func (u *unit) want(ctx context.Context) (Want, error) {
 	u.mu.Lock()
 	d, id := u.delivery, u.collector
 	u.mu.Unlock()
+	if d.rest {
+		return Want{}, errRest
+	}
 	if d.need != nil {
 		return Want{Head: *d.need, Again: true}, nil
 	}
