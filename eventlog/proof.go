@@ -143,6 +143,10 @@ func (h *Header) terms() named {
 	return named{h.Key, h.Scheme, h.PolicyVersion, h.PolicyDigest}
 }
 
+func (t *terms) named() named {
+	return named{t.key, t.scheme, t.policy.Version, t.policy.Digest()}
+}
+
 // follow returns the terms of the segment after one that was made under old
 // and ended at h: those that its KEY_CHANGE and POLICY_CHANGE announce, else
 // the old ones. Both parts must be among the terms given. ErrTerms: they are

@@ -274,8 +274,8 @@ func (o *opening) damage(number uint32, d *LogDamaged, best *Seal) {
 }
 
 // adopt takes up a sound segment: it is cut after its last whole record, and
-// what no seal covers is written once more, since after a failed sync the
-// bytes that we read need not be those on the disk.
+// what was read is made durable, since a process that was killed, or a failed
+// sync, leaves bytes and names that we see and that the disk does not have.
 func (o *opening) adopt(n uint32, f durable.File, p *proof) error {
 	if err := o.settle(f, p); err != nil {
 		return err
@@ -337,6 +337,9 @@ func (o *opening) settle(f durable.File, p *proof) error {
 		if err := o.seals.write(s.slot, s.raw); err != nil {
 			return err
 		}
+	}
+	if err := o.fs.SyncDir(); err != nil {
+		return fmt.Errorf("eventlog: settle the log: %w", err)
 	}
 	return nil
 }

@@ -62,16 +62,14 @@ func (l *Log) NextSegment(s Stamp, change *Change) error {
 	if !l.ended || l.sealed.SignedLength != l.length {
 		return ErrNotEnded
 	}
-	among := []terms{l.terms}
+	next := l.terms
 	if change != nil {
-		next, err := l.terms.with(change)
-		if err != nil {
+		var err error
+		if next, err = l.terms.with(change); err != nil {
 			return err
 		}
-		among = append(among, next)
 	}
-	old := named{l.terms.key, l.terms.scheme, l.terms.policy.Version, l.terms.policy.Digest()}
-	t, err := follow(old, &l.head, among)
+	t, err := follow(l.terms.named(), &l.head, []terms{next})
 	if err != nil {
 		return err
 	}

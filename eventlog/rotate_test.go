@@ -87,6 +87,13 @@ func TestNextSegmentNeedsASealedEnd(t *testing.T) {
 		t.Errorf("with a record after SEGMENT_END: %v", err)
 	}
 	r.end(eventlog.EndRotation)
+	key := newKey(t)
+	if err := r.log.NextSegment(r.stamp(), &eventlog.Change{Key: &key.PublicKey, Scheme: eventlog.SchemeDigest}); !errors.Is(err, eventlog.ErrTerms) {
+		t.Errorf("with a key that was not announced: %v", err)
+	}
+	if err := r.log.NextSegment(r.stamp(), &eventlog.Change{Policy: &eventlog.Policy{Version: 9}}); !errors.Is(err, eventlog.ErrTerms) {
+		t.Errorf("with a specific set that was not announced: %v", err)
+	}
 	if err := next(); err != nil {
 		t.Errorf("with a sealed SEGMENT_END: %v", err)
 	}
