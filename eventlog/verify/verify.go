@@ -12,9 +12,9 @@ import (
 // be read or is damaged, so that no verdict was reached; it wraps the error of
 // the function in [Known] that failed.
 //
-// Each part of the bundle is judged by itself, knowing the parts before it.
-// The verdict of the bundle is the first, in the order of docs/verdicts.md,
-// that one of its parts has: a bundle is applied as a whole or not at all.
+// The parts of the bundle are judged one after the other, each knowing those
+// before it. The first one whose verdict is not applied decides, and a bundle
+// is applied as a whole or not at all.
 func Verify(in *Input) (*Report, error) {
 	v := newVerifier(in)
 	if step := v.envelope(); step != 0 {
@@ -28,15 +28,13 @@ func Verify(in *Input) (*Report, error) {
 			return nil, fmt.Errorf("verify: segment %d: %w", p.in.Segment, err)
 		}
 		v.collect(p, s)
-		if s < step {
-			step = s
+		if s < stepGap {
 			v.deciding = p
+			return v.report(s), nil
 		}
+		step = min(step, s)
 	}
-	if step > stepStale {
-		step = min(step, v.freshness(), v.tail())
-	}
-	return v.report(step), nil
+	return v.report(min(step, v.freshness(), v.tail())), nil
 }
 
 // VerifyRaw decodes a bundle and judges it. Bytes that are no bundle are
@@ -235,7 +233,7 @@ func (v *verifier) tail() step {
 func (v *verifier) report(s step) *Report {
 	r, o := &v.out, outcomes[s]
 	r.Verdict, r.Charge, r.Proven = o.verdict, o.charge, o.proven
-	r.Tail, r.Findings = v.tails, slices.Concat(findings{}, v.found)
+	r.Tail, r.Findings = v.tails, append([]Finding{}, v.found...)
 	if d := v.deciding; d != nil {
 		r.NeedFrom = d.need
 		if d.claimed {

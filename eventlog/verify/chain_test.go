@@ -1,0 +1,372 @@
+package verify_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/eventlog/eventlogtest"
+	"github.com/meterseal/meterseal/eventlog/verify"
+)
+
+func wantMissing(t testing.TB, r *verify.Report, want ...verify.Missing) {
+	t.Helper()
+	if diff := cmp.Diff(want, r.Missing); diff != "" {
+		t.Errorf("missing (-want +got):\n%s", diff)
+	}
+}
+
+func TestSegmentsThatTheCourierWithholdsAreAGap(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		known := uint64(len(w.bytes[1]))
+		for range 4 { // segments 1 to 4 closed, 5 open
+			m.Fill(5)
+			m.Rotate()
+		}
+		r := w.accept(segment(m, 4), verify.Gap)
+		wantReport(t, r, verify.Gap, verify.FindSegmentPartial, verify.FindSegmentMissing)
+		wantProof(t, r, verify.ChargeCourier)
+		wantMissing(t, r,
+			verify.Missing{First: 1, Last: 1, From: known, By: verify.ChargeCourier},
+			verify.Missing{First: 2, Last: 3, By: verify.ChargeCourier})
+
+		// The head moves on.
+		w.intact(segment(m, 5))
+		// What is missing is taken later, if it fits the chain.
+		wantMissing(t, w.accept(segment(m, 3), verify.Gap), verify.Missing{First: 1, Last: 2, By: verify.ChargeCourier})
+		r = w.accept(parts(m, m.Segment(2).Part(0)), verify.Gap)
+		wantMissing(t, r, verify.Missing{First: 1, Last: 1, From: known, By: verify.ChargeCourier})
+		r = w.accept(parts(m, m.Segment(1).Part(int(known))), verify.Intact)
+		wantReport(t, r, verify.Intact)
+		for n := uint32(1); n <= 4; n++ {
+			if !w.heads[n].Closed {
+				t.Errorf("segment %d is not closed", n)
+			}
+		}
+		if len(w.heads) != 5 {
+			t.Errorf("%d segments are known, want 5", len(w.heads))
+		}
+	})
+}
+
+func TestFirstSightOfAMeterThatHasAHistory(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, _ *world) {
+		for range 4 {
+			m.Fill(5)
+			m.Rotate()
+		}
+		w := newWorld(t, m)
+		r := w.verify(segment(m, 3))
+		wantReport(t, r, verify.Gap, verify.FindSegmentMissing)
+		wantProof(t, r, verify.ChargeCourier)
+		wantMissing(t, r, verify.Missing{First: 1, Last: 2, By: verify.ChargeCourier})
+
+		// The meter itself says that they are gone.
+		m.Drop(1, eventlog.DropReceipt)
+		r = w.verify(m.Bundle())
+		wantReport(t, r, verify.Gap, verify.FindSegmentMissing, verify.FindDropped)
+		wantMissing(t, r, verify.Missing{First: 1, Last: 1, By: verify.ChargeMeter})
+		wantProof(t, r, verify.ChargeMeter)
+		m.Drop(2, eventlog.DropFull)
+		r = w.accept(m.Bundle(), verify.Gap)
+		wantMissing(t, r, verify.Missing{First: 1, Last: 2, By: verify.ChargeMeter})
+		wantProof(t, r, verify.ChargeMeter)
+		if len(r.Dropped) != 2 || r.Dropped[0].Segment != 1 || r.Dropped[1].Segment != 2 {
+			t.Errorf("dropped: %+v", r.Dropped)
+		}
+		// One of the two is only the courier's claim.
+		m.Drop(3, eventlog.DropFull)
+		m.Drop(4, eventlog.DropFull)
+		m.Rotate()
+		r = newWorld(t, m).verify(m.Bundle())
+		wantMissing(t, r, verify.Missing{First: 1, Last: 4, By: verify.ChargeMeter})
+		r = newWorld(t, m).verify(segment(m, 6))
+		wantMissing(t, r, verify.Missing{First: 1, Last: 5, By: verify.ChargeCourier})
+		m.System(eventlog.CodeSegmentDropped, &eventlog.SegmentDropped{Segment: 4, Reason: eventlog.DropFull})
+		r = newWorld(t, m).verify(segment(m, 6))
+		wantMissing(t, r, verify.Missing{First: 1, Last: 5, By: verify.ChargeCourier})
+	})
+}
+
+func TestAGapInsideOneBundle(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		for range 4 {
+			m.Rotate()
+		}
+		// The newest known segment is one of this bundle: 2, not 1.
+		u := m.BundleFrom(1, len(w.bytes[1]))
+		u.Parts = append(u.Parts[:2], u.Parts[3:]...)
+		wantMissing(t, w.verify(u), verify.Missing{First: 3, Last: 3, By: verify.ChargeCourier})
+
+		// The nearest known one is the head, although the bundle brings an
+		// earlier segment late.
+		w.accept(segment(m, 3), verify.Gap)
+		u = parts(m, m.Segment(2).Part(0), m.Segment(5).Part(0))
+		r := w.verify(u)
+		wantMissing(t, r,
+			verify.Missing{First: 1, Last: 1, From: uint64(len(w.bytes[1])), By: verify.ChargeCourier},
+			verify.Missing{First: 4, Last: 4, By: verify.ChargeCourier})
+	})
+}
+
+func TestLateBytesMustFitTheChain(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		known := len(w.bytes[1])
+		twin := m.Clone()
+		m.Fill(10)
+		m.Rotate()
+		w.accept(segment(m, 2), verify.Gap)
+		s := m.Segment(1)
+
+		// Part of the rest: the gap stays.
+		r := w.verify(parts(m, s.At(known, 3)))
+		wantReport(t, r, verify.Gap, verify.FindSegmentPartial)
+		wantMissing(t, r, verify.Missing{First: 1, Last: 1, From: s.Seals[3].SignedLength, By: verify.ChargeCourier})
+
+		contradiction := func(u *eventlog.Bundle, why string) {
+			t.Helper()
+			t.Log(why)
+			r := w.verify(u)
+			wantReport(t, r, verify.RolledBack, verify.FindChain)
+			wantProof(t, r, verify.ChargeMeter)
+			wantNeed(t, r, &verify.Position{Segment: 1})
+		}
+		if m.Key.Scheme == eventlog.SchemeCounter {
+			// The counters are between those that are known, and unused: only
+			// the chain can tell.
+			w.seals = map[uint64]*eventlog.Seal{}
+		}
+		other := twin.Clone()
+		other.Fill(9)
+		other.Event(eventlog.Event{Class: eventlog.ClassFraud, Code: 42})
+		other.System(eventlog.CodeSegmentEnd, &eventlog.SegmentEnd{Reason: eventlog.EndRotation, Next: 2})
+		if len(other.Open().Log) != len(s.Log) {
+			t.Fatal("the twin's segment has another length")
+		}
+		other.Open().Seals[len(other.Open().Seals)-1] = other.SealAt(other.Open(), len(s.Log), m.Open().Seals[0].Counter-1)
+		contradiction(segment(other, 1), "closed at the same length, other bytes")
+
+		other = twin.Clone()
+		other.Event(eventlogtest.Specific)
+		other.System(eventlog.CodeSegmentEnd, &eventlog.SegmentEnd{Reason: eventlog.EndRotation, Next: 2})
+		contradiction(segment(other, 1), "closed at a shorter length")
+
+		other = twin.Clone()
+		for range 30 {
+			other.Append(other.Next(eventlogtest.Ordinary, nil))
+		}
+		other.Event(eventlogtest.Specific)
+		contradiction(segment(other, 1), "longer")
+
+		w.accept(segment(m, 1), verify.Intact)
+	})
+}
+
+func TestLateSegmentMayNotBeSealedAfterTheHead(t *testing.T) {
+	m := eventlogtest.New("meter", eventlog.SchemeCounter)
+	w := newWorld(t, m)
+	for range 2 {
+		m.Rotate()
+	}
+	w.accept(segment(m, 3), verify.Gap)
+	s := m.Segment(2)
+	seal := m.SealAt(s, len(s.Log), m.Key.Counter+1)
+	s.Seals[len(s.Seals)-1] = seal
+	r := w.verify(segment(m, 2))
+	wantReport(t, r, verify.RolledBack, verify.FindCounterAhead)
+	wantProof(t, r, verify.ChargeMeter)
+
+	// Under another key the two counters have nothing to do with each other.
+	w.heads[3].Header.Key[0]++
+	wantReport(t, w.verify(segment(m, 2)), verify.Gap, verify.FindSegmentMissing)
+}
+
+func TestLateSegmentWhoseSuccessorIsMissing(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		known := len(w.bytes[1])
+		m.Fill(10)
+		m.Rotate()
+		m.Rotate()
+		w.accept(segment(m, 3), verify.Gap)
+		r := w.verify(parts(m, m.Segment(1).At(known, 3)))
+		wantReport(t, r, verify.Gap, verify.FindSegmentPartial)
+		wantReport(t, w.verify(parts(m, m.Segment(1).Part(known))), verify.Intact)
+	})
+}
+
+func TestLinkThatContradictsWhatIsKnown(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		known := len(w.bytes[1])
+		contradiction := func(m *eventlogtest.Meter, w *world, why string) {
+			t.Helper()
+			t.Log(why)
+			r := w.verify(segment(m, 2))
+			wantReport(t, r, verify.RolledBack, verify.FindChain)
+			wantProof(t, r, verify.ChargeMeter)
+			wantNeed(t, r, &verify.Position{Segment: 1})
+		}
+
+		image := m.Clone()
+		image.Begin(2, uint64(image.Open().Seals[1].SignedLength), image.Open().Digest(int(image.Open().Seals[1].SignedLength)))
+		image.Seal()
+		contradiction(image, w, "an earlier state than the known one")
+		w.forgetBytes = true
+		contradiction(image, w, "the same, and the known bytes are not kept")
+		w.forgetBytes = false
+
+		image = m.Clone()
+		image.Begin(2, uint64(known)-64, eventlog.Digest{1})
+		image.Seal()
+		contradiction(image, w, "shorter, and no beginning of the known one")
+
+		image = m.Clone()
+		image.Begin(2, uint64(known), eventlog.Digest{1})
+		image.Seal()
+		contradiction(image, w, "the same length, another digest")
+
+		// A segment that is known to be closed cannot have been longer.
+		closed := m.Clone()
+		closed.Rotate()
+		w2 := newWorld(t, m)
+		w2.accept(segment(closed, 1), verify.Intact)
+		image = closed.Clone()
+		image.Segments = image.Segments[:1]
+		image.Begin(2, uint64(len(image.Open().Log))+64, eventlog.Digest{1})
+		image.Seal()
+		contradiction(image, w2, "longer than a closed one")
+		image = closed.Clone()
+		image.Segments = image.Segments[:1]
+		image.Begin(2, uint64(len(image.Open().Log)), eventlog.Digest{1})
+		image.Seal()
+		contradiction(image, w2, "another digest than that of a closed one")
+
+		// A segment that goes on where the last one did not end.
+		image = m.Clone()
+		image.Begin(2, uint64(known), image.Open().Digest(known))
+		image.Seal()
+		r := w.verify(segment(image, 2))
+		wantReport(t, r, verify.Malformed, verify.FindRecord)
+		wantProof(t, r, verify.ChargeMeter)
+	})
+}
+
+func TestDamagedLogIsAGapThatTheMeterAdmits(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		known := len(w.bytes[1])
+		admitted := func(m *eventlogtest.Meter, from uint64, findings ...string) {
+			t.Helper()
+			r := w.verify(segment(m, 2))
+			wantReport(t, r, verify.Gap, findings...)
+			wantProof(t, r, verify.ChargeMeter)
+			wantMissing(t, r, verify.Missing{First: 1, Last: 1, From: from, By: verify.ChargeMeter})
+			if !r.Advance[0].Head.Damaged {
+				t.Error("the head does not say so")
+			}
+		}
+
+		image := m.Clone()
+		image.Damage(0)
+		admitted(image, uint64(known), verify.FindDamaged, verify.FindSegmentPartial)
+
+		image = m.Clone()
+		image.Damage(known)
+		admitted(image, uint64(known), verify.FindDamaged, verify.FindSegmentPartial)
+
+		// The meter lost signed records: their numbers come again.
+		image = m.Clone()
+		image.Seq = 15
+		image.Damage(int(image.Open().Seals[1].SignedLength))
+		admitted(image, uint64(known), verify.FindDamaged, verify.FindSeqReused, verify.FindSegmentPartial)
+		w.forgetBytes = true
+		admitted(image, uint64(known), verify.FindDamaged, verify.FindSeqReused, verify.FindSegmentPartial)
+		w.forgetBytes = false
+
+		// A prefix that never was one is no excuse.
+		image = m.Clone()
+		image.Open().Log[30] ^= 1
+		image.Damage(int(image.Open().Seals[1].SignedLength))
+		wantReport(t, w.verify(segment(image, 2)), verify.RolledBack, verify.FindDamaged, verify.FindChain)
+
+		// A LOG_DAMAGED in the middle is only told, the link stays what it is.
+		image = m.Clone()
+		image.Begin(2, uint64(known), image.Open().Digest(known))
+		image.Event(eventlogtest.Ordinary)
+		image.System(eventlog.CodeLogDamaged, &eventlog.LogDamaged{Segment: 1})
+		wantReport(t, w.verify(segment(image, 2)), verify.Malformed, verify.FindDamaged, verify.FindRecord)
+	})
+}
+
+func TestLateBytesOfADamagedSegment(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		known := len(w.bytes[1])
+		for _, verifiable := range []int{0, known} {
+			w := newWorld(t, m)
+			w.intact(m.Bundle())
+			live := m.Clone()
+			live.Event(eventlogtest.Specific)
+			live.Damage(verifiable)
+			w.accept(segment(live, 2), verify.Gap)
+			if live.Key.Scheme == eventlog.SchemeCounter && w.heads[2].Seal.Counter < 5 {
+				t.Fatalf("counter %d", w.heads[2].Seal.Counter)
+			}
+			// What the meter no longer had, a second courier still has.
+			wantReport(t, w.verify(parts(m, live.Segment(1).Part(known))), verify.Intact)
+			// The same with the kept bytes gone: nothing to compare with.
+			w.forgetBytes = true
+			wantReport(t, w.verify(parts(m, live.Segment(1).Part(known))), verify.Intact)
+			w.forgetBytes = false
+			// A late string that does not begin as the meter says.
+			if verifiable == 0 {
+				continue
+			}
+			twin := eventlogtest.New("meter", m.Key.Scheme)
+			for range 40 {
+				twin.Append(twin.Next(eventlogtest.Ordinary, nil))
+			}
+			twin.Event(eventlogtest.Specific)
+			delete(w.heads, 1)
+			delete(w.bytes, 1)
+			w.seals = map[uint64]*eventlog.Seal{}
+			wantReport(t, w.verify(segment(twin, 1)), verify.RolledBack, verify.FindChain)
+		}
+	})
+}
+
+func TestSequenceNumbersNeverStartAgain(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		end := func(m *eventlogtest.Meter) *eventlogtest.Segment {
+			s := m.Open()
+			m.System(eventlog.CodeSegmentEnd, &eventlog.SegmentEnd{Reason: eventlog.EndRotation, Next: 2})
+			return s
+		}
+		for name, f := range map[string]func(m *eventlogtest.Meter){
+			"from 1":       func(m *eventlogtest.Meter) { m.Seq = 1 },
+			"one again":    func(m *eventlogtest.Meter) { m.Seq-- },
+			"one left out": func(m *eventlogtest.Meter) { m.Seq++ },
+		} {
+			live := m.Clone()
+			s := end(live)
+			f(live)
+			live.Begin(2, uint64(len(s.Log)), s.Digest(len(s.Log)))
+			live.Seal()
+			t.Log(name)
+			r := w.verify(live.BundleFrom(1, len(w.bytes[1])))
+			wantReport(t, r, verify.Malformed, verify.FindRecord)
+			wantProof(t, r, verify.ChargeMeter)
+		}
+		// Behind a gap nobody knows the next number, but it cannot be lower.
+		live := m.Clone()
+		live.Rotate()
+		live.Seq = 500
+		live.Rotate()
+		wantReport(t, w.verify(segment(live, 3)), verify.Gap, verify.FindSegmentPartial, verify.FindSegmentMissing)
+		live = m.Clone()
+		live.Rotate()
+		s := live.Open()
+		live.Seq = 2
+		live.Begin(3, uint64(len(s.Log)), s.Digest(len(s.Log)))
+		live.Seal()
+		wantReport(t, w.verify(segment(live, 3)), verify.Malformed, verify.FindRecord)
+	})
+}

@@ -1,0 +1,502 @@
+package verify_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/eventlog/eventlogtest"
+	"github.com/meterseal/meterseal/eventlog/verify"
+)
+
+// eachScheme runs a test on a meter with 21 records, and a verifier that has
+// accepted them as INTACT.
+func eachScheme(t *testing.T, f func(t *testing.T, m *eventlogtest.Meter, w *world)) {
+	for _, scheme := range schemes {
+		t.Run(scheme.String(), func(t *testing.T) {
+			m := eventlogtest.New("meter", scheme)
+			m.Fill(20)
+			w := newWorld(t, m)
+			w.intact(m.Bundle())
+			f(t, m, w)
+		})
+	}
+}
+
+// segment is a bundle of one segment from its start, without the claim that
+// its seal is the newest.
+func segment(m *eventlogtest.Meter, number uint32) *eventlog.Bundle {
+	return parts(m, m.Segment(number).Part(0))
+}
+
+func parts(m *eventlogtest.Meter, p ...eventlog.Part) *eventlog.Bundle {
+	return &eventlog.Bundle{Meter: m.ID, Collected: m.Now.UnixMilli(), Parts: p}
+}
+
+func wantProof(t testing.TB, r *verify.Report, charge verify.Charge) {
+	t.Helper()
+	if r.Charge != charge || r.Proven != (charge != verify.ChargeCourier) {
+		t.Errorf("%s is charged to %q, proven %t; want %q", r.Verdict, r.Charge, r.Proven, charge)
+	}
+}
+
+func TestReplayedBundleIsADuplicate(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		first := m.Bundle()
+		m.Fill(10)
+		w.intact(m.BundleFrom(1, len(w.bytes[1])))
+		first.Newest = false
+		for name, u := range map[string]*eventlog.Bundle{
+			"older":  first,
+			"same":   m.Bundle(),
+			"empty":  m.BundleFrom(1, len(w.bytes[1])),
+			"middle": m.BundleFrom(1, 5*eventlog.SlotSize),
+			// The seal is older than the bytes that it comes with.
+			"behind": parts(m, m.Open().At(len(w.bytes[1]), 2)),
+		} {
+			r := w.verify(u)
+			wantReport(t, r, verify.Intact)
+			if !r.Duplicate || len(r.Advance) > 0 {
+				t.Errorf("%s: duplicate %t, %d advances", name, r.Duplicate, len(r.Advance))
+			}
+			if seal := eventlogtest.Decode(u.Parts[0].Seal); r.SignedLength != seal.SignedLength || r.LastSeq != seal.LastSeq {
+				t.Errorf("%s: up to byte %d, record %d; the seal says %d, %d", name, r.SignedLength, r.LastSeq, seal.SignedLength, seal.LastSeq)
+			}
+		}
+	})
+}
+
+func TestOlderPrefixSaidToBeTheNewestIsRolledBackByTheCouriersWord(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		older := m.Bundle()
+		m.Fill(10)
+		w.intact(m.BundleFrom(1, len(w.bytes[1])))
+
+		older.Newest, older.Collected = true, w.received.Add(time.Second).UnixMilli()
+		r := w.verify(older)
+		wantReport(t, r, verify.RolledBack, verify.FindClaimed)
+		wantProof(t, r, verify.ChargeCourier)
+
+		w.limits.ClockSkew = time.Minute
+		wantReport(t, w.verify(older), verify.Intact)
+		w.limits.ClockSkew = 0
+
+		older.Newest = false
+		wantReport(t, w.verify(older), verify.Intact)
+		older.Newest, older.Collected = true, w.received.UnixMilli()
+		wantReport(t, w.verify(older), verify.Intact)
+
+		// The newest state itself is not older than itself.
+		same := m.Bundle()
+		same.Collected = w.received.Add(time.Hour).UnixMilli()
+		wantReport(t, w.verify(same), verify.Intact)
+
+		// Only the last part can be the newest.
+		m.Rotate()
+		both := parts(m, m.Segment(1).At(0, 0), m.Segment(2).Part(0))
+		both.Newest, both.Collected = true, w.received.Add(time.Hour).UnixMilli()
+		wantReport(t, w.verify(both), verify.Gap, verify.FindSegmentPartial)
+		m.Segment(1).Log = m.Segment(1).Log[:len(w.bytes[1])]
+	})
+}
+
+func TestEarlierSegmentSaidToBeTheNewestIsRolledBack(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		m.Rotate()
+		w.intact(m.BundleFrom(1, len(w.bytes[1])))
+		u := segment(m, 1)
+		wantReport(t, w.verify(u), verify.Intact)
+		u.Newest, u.Collected = true, w.received.Add(time.Second).UnixMilli()
+		wantReport(t, w.verify(u), verify.RolledBack, verify.FindClaimed)
+	})
+}
+
+func TestRestoredImageThatIsSealedAgain(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		image := m.Clone()
+		m.Fill(10)
+		w.intact(m.BundleFrom(1, len(w.bytes[1])))
+		// The flash comes back, the secure element does not.
+		image.Key.Counter = m.Key.Counter
+		seal := image.Seal()
+
+		r := w.verify(parts(m, image.Open().Part(0)))
+		if m.Key.Scheme == eventlog.SchemeDigest {
+			wantReport(t, r, verify.Intact) // the same signature over the same bytes
+			if !r.Duplicate {
+				t.Error("not a duplicate")
+			}
+		} else {
+			wantReport(t, r, verify.RolledBack, verify.FindCounterAhead)
+			wantProof(t, r, verify.ChargeMeter)
+			if seal.Counter <= m.Open().Seals[len(m.Open().Seals)-1].Counter {
+				t.Fatal("the counter did not move")
+			}
+		}
+	})
+}
+
+func TestRestoredImageThatGrowsAgainIsAFork(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		image := m.Clone()
+		m.Fill(10)
+		w.intact(m.BundleFrom(1, len(w.bytes[1])))
+		image.Key.Counter = m.Key.Counter
+		image.Reboot()
+		want := []string{verify.FindForkBytes}
+		if m.Key.Scheme == eventlog.SchemeCounter {
+			want = []string{verify.FindSealRemoved, verify.FindForkBytes}
+		}
+
+		// Shorter than what is known, and read from the start.
+		r := w.verify(image.Bundle())
+		wantReport(t, r, verify.Forked, want...)
+		wantProof(t, r, verify.ChargeMeter)
+
+		// Longer, and read from the start.
+		image.Fill(40)
+		wantReport(t, w.verify(image.Bundle()), verify.Forked, want...)
+
+		// Longer, but only what seems new: nobody is accused on half of the
+		// bytes, the rest is asked for.
+		r = w.verify(image.BundleFrom(1, len(w.bytes[1])))
+		wantReport(t, r, verify.Incomplete, verify.FindOtherBytes)
+		wantNeed(t, r, &verify.Position{Segment: 1})
+
+		// Read from the middle, where both still agree: that is a whole
+		// string, too.
+		wantReport(t, w.verify(image.BundleFrom(1, 6*eventlog.SlotSize)), verify.Forked, want...)
+	})
+}
+
+func TestOneCounterOverTwoDigestsIsAFork(t *testing.T) {
+	m := eventlogtest.New("meter", eventlog.SchemeCounter)
+	m.Fill(20)
+	w := newWorld(t, m)
+	w.intact(m.Bundle())
+	twin := m.Clone()
+	m.Event(eventlogtest.Specific, 1)
+	twin.Event(eventlogtest.Specific, 2)
+	older := m.Open().Part(len(w.bytes[1]))
+	w.intact(parts(m, older))
+	m.Event(eventlogtest.Specific, 3)
+	w.intact(m.BundleFrom(1, len(w.bytes[1])))
+
+	r := w.verify(twin.Bundle())
+	wantReport(t, r, verify.Forked, verify.FindForkCounter)
+	wantProof(t, r, verify.ChargeMeter)
+	if w.sealCalls == 0 {
+		t.Error("the stored seals were not asked")
+	}
+
+	// A counter beyond that of the head cannot be on file: no need to look.
+	w.sealCalls = 0
+	m.Event(eventlogtest.Specific, 4)
+	w.intact(m.BundleFrom(1, len(w.bytes[1])))
+	if w.sealCalls > 0 {
+		t.Error("the stored seals were asked for a new counter")
+	}
+
+	// The head's own counter needs no store, not even under an appended log.
+	reuse := m.Clone()
+	reuse.Key.Counter--
+	reuse.Event(eventlogtest.Specific, 5)
+	wantReport(t, w.verify(reuse.BundleFrom(1, len(w.bytes[1]))), verify.Forked, verify.FindForkCounter)
+
+	// Without a memory of seals only the bytes speak.
+	in := w.input(twin.Bundle())
+	in.Known.SealAt = nil
+	r, err := verify.Verify(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantReport(t, r, verify.Forked, verify.FindForkBytes)
+}
+
+func TestOneCounterInTwoSegmentsIsAFork(t *testing.T) {
+	m := eventlogtest.New("meter", eventlog.SchemeCounter)
+	w := newWorld(t, m)
+	m.Rotate()
+	m.Open().Seals = nil
+	m.Key.Counter -= 2
+	m.Seal()
+	wantReport(t, w.verify(m.Bundle()), verify.Forked, verify.FindForkCounter)
+}
+
+func TestAnotherKeyOnASegmentThatIsKnownIsNoForkOfOneKey(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		again := eventlogtest.New("again", m.Key.Scheme)
+		again.Fill(5)
+		w.register(again.Key)
+		r := w.verify(again.Bundle())
+		wantReport(t, r, verify.RolledBack, verify.FindChain)
+		wantProof(t, r, verify.ChargeMeter)
+	})
+}
+
+func TestGrowingLogWithAFallingCounterIsRolledBack(t *testing.T) {
+	m := eventlogtest.New("meter", eventlog.SchemeCounter)
+	m.Key.Counter += 10 // room below, unused
+	m.Fill(20)
+	w := newWorld(t, m)
+	w.accept(m.Bundle(), verify.Intact)
+
+	t.Run("in the segment", func(t *testing.T) {
+		back := m.Clone()
+		back.Key.Counter = 5
+		back.Event(eventlogtest.Specific)
+		r := w.verify(back.BundleFrom(1, len(w.bytes[1])))
+		wantReport(t, r, verify.RolledBack, verify.FindCounterBack)
+		wantProof(t, r, verify.ChargeMeter)
+	})
+	t.Run("in the next segment", func(t *testing.T) {
+		back := m.Clone()
+		back.Rotate()
+		back.Open().Seals = nil
+		back.Key.Counter = 5
+		back.Seal()
+		wantReport(t, w.verify(back.BundleFrom(1, len(w.bytes[1]))), verify.RolledBack, verify.FindCounterBack)
+	})
+}
+
+func TestSealsThatWereRemovedAreFound(t *testing.T) {
+	t.Run("by the growth of the counter", func(t *testing.T) {
+		eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+			m.Event(eventlogtest.Specific)
+			m.Seal() // over the same bytes: a module that answers twice
+			u := m.BundleFrom(1, len(w.bytes[1]))
+			if m.Key.Scheme == eventlog.SchemeDigest {
+				wantReport(t, w.verify(u), verify.Intact)
+				return
+			}
+			wantReport(t, w.accept(u, verify.Intact), verify.Intact, verify.FindCounterGap)
+			// Known from now on: said once.
+			m.Event(eventlogtest.Specific)
+			w.intact(m.BundleFrom(1, len(w.bytes[1])))
+		})
+	})
+	t.Run("from the first seal on", func(t *testing.T) {
+		m := eventlogtest.New("meter", eventlog.SchemeCounter)
+		w := newWorld(t, m)
+		m.Key.Counter = 7
+		m.Event(eventlogtest.Specific)
+		wantReport(t, w.verify(m.Bundle()), verify.Intact, verify.FindCounterGap)
+		w.reg.Keys[0].StartCounter = 6
+		w.intact(m.Bundle())
+	})
+	t.Run("in the next segment", func(t *testing.T) {
+		m := eventlogtest.New("meter", eventlog.SchemeCounter)
+		w := newWorld(t, m)
+		m.Rotate()
+		m.Key.Counter += 2
+		m.Event(eventlogtest.Specific)
+		wantReport(t, w.verify(m.Bundle()), verify.Intact, verify.FindCounterGap)
+	})
+	t.Run("under the next key", func(t *testing.T) {
+		m := eventlogtest.New("meter", eventlog.SchemeCounter)
+		w := newWorld(t, m)
+		next := eventlogtest.NewKey("next", m.Key.Scheme)
+		next.Counter = 100
+		w.register(next).StartCounter = 100
+		m.ChangeKey(next)
+		m.Key.Counter += 2
+		m.Event(eventlogtest.Specific)
+		wantReport(t, w.verify(m.Bundle()), verify.Intact, verify.FindKeyChange, verify.FindCounterGap)
+	})
+	t.Run("not behind a gap, where nobody can count", func(t *testing.T) {
+		m := eventlogtest.New("meter", eventlog.SchemeCounter)
+		w := newWorld(t, m)
+		m.Fill(20)
+		m.Rotate()
+		wantReport(t, w.verify(segment(m, 2)), verify.Gap, verify.FindSegmentMissing)
+	})
+	t.Run("the known bytes under a new counter", func(t *testing.T) {
+		m := eventlogtest.New("meter", eventlog.SchemeCounter)
+		w := newWorld(t, m)
+		w.intact(m.Bundle())
+		m.Seal()
+		r := w.verify(m.Bundle())
+		wantReport(t, r, verify.Intact, verify.FindResealed)
+		if !r.Duplicate {
+			t.Error("not a duplicate")
+		}
+	})
+}
+
+// boot restarts the meter and lets BOOT say what the test wants.
+func boot(m *eventlogtest.Meter, f func(*eventlog.Boot)) {
+	m.Boot++
+	m.Uptime = 0
+	b := eventlog.Boot{Counters: m.Counters()}
+	f(&b)
+	m.System(eventlog.CodeBoot, &b)
+}
+
+func TestBootTellsOfSealsThatAreGone(t *testing.T) {
+	for name, tc := range map[string]struct {
+		live func(m *eventlogtest.Meter)
+		want []string
+	}{
+		"nothing is gone": {func(m *eventlogtest.Meter) { boot(m, func(*eventlog.Boot) {}) }, nil},
+		"a seal was asked for and lost in a power cut": {func(m *eventlogtest.Meter) {
+			m.Append(m.Next(eventlogtest.Specific, nil))
+			m.Key.Counter++
+			boot(m, func(*eventlog.Boot) {})
+		}, nil},
+		"the same, twice": {func(m *eventlogtest.Meter) {
+			for range 2 {
+				m.Append(m.Next(eventlogtest.Specific, nil))
+				m.Append(m.Next(eventlogtest.Ordinary, nil))
+				m.Key.Counter++
+			}
+			boot(m, func(*eventlog.Boot) {})
+		}, nil},
+		"the newest seal slot was torn": {func(m *eventlogtest.Meter) {
+			m.Event(eventlogtest.Specific)
+			m.Event(eventlogtest.Specific)
+			seals := &m.Open().Seals
+			*seals = (*seals)[:len(*seals)-1]
+			boot(m, func(*eventlog.Boot) {})
+		}, nil},
+		"an image was restored": {func(m *eventlogtest.Meter) {
+			m.Event(eventlogtest.Specific)
+			image := m.Clone()
+			m.Event(eventlogtest.Specific)
+			m.Event(eventlogtest.Specific)
+			image.Key.Counter = m.Key.Counter
+			*m = *image
+			boot(m, func(*eventlog.Boot) {})
+		}, []string{verify.FindSealRemoved, verify.FindCounterGap}},
+		"an image was restored, and uncovered records do not excuse it": {func(m *eventlogtest.Meter) {
+			// Two records share a seal, so the growth alone proves nothing.
+			m.Append(m.Next(eventlogtest.Specific, nil))
+			m.Append(m.Next(eventlogtest.Specific, nil))
+			m.Event(eventlogtest.Specific)
+			m.Key.Counter += 2
+			boot(m, func(*eventlog.Boot) {})
+		}, []string{verify.FindSealRemoved}},
+		"the newest seal is older than at the boot before": {func(m *eventlogtest.Meter) {
+			m.Event(eventlogtest.Specific)
+			older := m.Counters()
+			m.Event(eventlogtest.Specific)
+			boot(m, func(*eventlog.Boot) {})
+			boot(m, func(b *eventlog.Boot) { b.SealLength, b.SealCounter = older.SealLength, older.SealCounter })
+		}, []string{verify.FindSealRemoved}},
+		"the module was down at the start": {func(m *eventlogtest.Meter) {
+			m.Key.Counter += 3
+			boot(m, func(b *eventlog.Boot) { b.ModuleUp, b.ModuleCounter = false, 9 })
+		}, []string{verify.FindCounterGap}},
+		"a seal length beyond the log counts for nothing": {func(m *eventlogtest.Meter) {
+			m.Append(m.Next(eventlogtest.Specific, nil))
+			m.Key.Counter++
+			boot(m, func(b *eventlog.Boot) { b.SealLength, b.SealCounter = 1<<40, b.SealCounter+1 })
+		}, nil},
+		"a seal length before the known bytes counts for nothing": {func(m *eventlogtest.Meter) {
+			m.Append(m.Next(eventlogtest.Specific, nil))
+			m.Key.Counter++
+			boot(m, func(b *eventlog.Boot) { b.SealLength, b.SealCounter = 192, b.SealCounter+1 })
+		}, nil},
+		"the module's counter went back": {func(m *eventlogtest.Meter) {
+			boot(m, func(b *eventlog.Boot) { b.ModuleCounter = 0 })
+		}, nil},
+		"a module that comes back tells it, too": {func(m *eventlogtest.Meter) {
+			m.AppendSystem(eventlog.CodeModuleFailed, &eventlog.ModuleFailed{Reason: eventlog.FailTimeout})
+			m.Key.Counter += 2
+			m.System(eventlog.CodeModuleRestored, &eventlog.ModuleRestored{Counters: m.Counters()})
+		}, []string{verify.FindModuleFailed, verify.FindModuleRestored, verify.FindSealRemoved, verify.FindCounterGap}},
+		"a late answer of the module is one seal of its record": {func(m *eventlogtest.Meter) {
+			m.Append(m.Next(eventlogtest.Specific, nil))
+			m.Key.Counter++
+			m.AppendSystem(eventlog.CodeModuleFailed, &eventlog.ModuleFailed{Reason: eventlog.FailTimeout})
+			m.System(eventlog.CodeModuleRestored, &eventlog.ModuleRestored{Counters: m.Counters()})
+		}, []string{verify.FindModuleFailed, verify.FindModuleRestored}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := eventlogtest.New("meter", eventlog.SchemeCounter)
+			m.Fill(20)
+			w := newWorld(t, m)
+			w.intact(m.Bundle())
+			tc.live(m)
+			wantReport(t, w.verify(m.BundleFrom(1, len(w.bytes[1]))), verify.Intact, tc.want...)
+			wantReport(t, newWorld(t, m).verify(m.Bundle()), verify.Intact, tc.want...)
+		})
+	}
+}
+
+func TestAPinnedHeadMustBeContained(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		older := m.Bundle()
+		m.Fill(10)
+		newest := m.Bundle()
+		pin, err := verify.Pin(&w.reg, newest.Parts[0].Seal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		twin := eventlogtest.New("meter", m.Key.Scheme)
+		twin.Fill(60)
+		m.Rotate()
+		for name, tc := range map[string]struct {
+			bundle *eventlog.Bundle
+			want   cell
+		}{
+			"the log that the seal is of":    {newest, is(verify.Intact)},
+			"a longer one":                   {m.Bundle(), is(verify.Intact)},
+			"the segment alone":              {segment(m, 1), is(verify.Intact)},
+			"an older one":                   {older, is(verify.RolledBack, verify.FindHeadLost)},
+			"another longer one":             {twin.Bundle(), is(verify.RolledBack, verify.FindHeadLost)},
+			"a later segment without it":     {segment(m, 2), is(verify.Gap, verify.FindSegmentMissing)},
+			"only new bytes, which need all": {m.BundleFrom(1, int(pin.Length)), is(verify.Incomplete, verify.FindMissing)},
+		} {
+			in := w.input(tc.bundle)
+			in.Known = verify.Known{Head: pin}
+			r, err := verify.Verify(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Log(name)
+			wantReport(t, r, tc.want.verdict, tc.want.findings...)
+			if r.Verdict == verify.RolledBack {
+				wantProof(t, r, verify.ChargeCourier)
+			}
+		}
+
+		// A pin in a later segment than anything that is shown.
+		pin2, err := verify.Pin(&w.reg, m.Segment(2).Part(0).Seal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := w.input(segment(m, 1))
+		in.Known = verify.Known{Head: pin2}
+		r, err := verify.Verify(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantReport(t, r, verify.RolledBack, verify.FindHeadLost)
+	})
+}
+
+func TestPinRefusesWhatNoRegisteredKeySealed(t *testing.T) {
+	m := eventlogtest.New("meter", eventlog.SchemeCounter)
+	other := eventlogtest.New("other", eventlog.SchemeCounter)
+	w := newWorld(t, m)
+	if _, err := verify.Pin(&w.reg, other.Bundle().Parts[0].Seal); err == nil {
+		t.Error("the seal of another meter is a pin")
+	}
+	if _, err := verify.Pin(&w.reg, []byte("seal")); err == nil {
+		t.Error("garbage is a pin")
+	}
+	got, err := verify.Pin(&w.reg, m.Bundle().Parts[0].Seal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := m.Open()
+	want := &verify.Head{
+		Header: eventlog.Header{Meter: m.ID, Segment: 1, Key: m.Key.ID, Scheme: m.Key.Scheme},
+		Length: uint64(len(s.Log)), Digest: s.Digest(len(s.Log)), LastSeq: 1, Seal: s.Seals[0],
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
