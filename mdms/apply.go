@@ -1,0 +1,167 @@
+package mdms
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/eventlog/verify"
+	"github.com/meterseal/meterseal/mdms/internal/store"
+)
+
+// Subjects of alerts. The empty one is the meter as a whole.
+const (
+	subjectClaimed   = "claimed"   // ROLLED_BACK, by a courier's word
+	subjectChallenge = "challenge" // STALE, since a challenge is not answered
+)
+
+// notable are the findings of newly signed bytes that a person should see.
+var notable = map[string]bool{
+	verify.FindClock: true, verify.FindClockAhead: true, verify.FindSealOverdue: true, verify.FindCounterGap: true,
+	verify.FindSealRemoved: true, verify.FindModuleFailed: true, verify.FindSuppressed: true, verify.FindDamaged: true,
+	verify.FindKeyUnannounced: true, verify.FindSeqReused: true,
+}
+
+// apply makes the evidence part of what is known, all of it or nothing.
+func (in *ingest) apply(ctx context.Context, t *store.Tx) error {
+	r, id := in.report, in.meter()
+	row := in.row
+	newest := &r.Advance[len(r.Advance)-1].Head
+	moves := newest.Segment() >= row.Segment // otherwise it fills a gap
+	if moves {
+		row.Segment, row.Since, row.Stale, row.Tail, row.Findings = newest.Segment(), in.now, false, r.Tail, r.Findings
+	}
+	if err := t.Swap(ctx, row); err != nil {
+		return err
+	}
+	for i := range r.Advance {
+		if err := in.advance(ctx, t, &r.Advance[i]); err != nil {
+			return fmt.Errorf("mdms: apply segment %d of meter %s: %w", r.Advance[i].Head.Segment(), id, err)
+		}
+	}
+	for _, step := range []func(context.Context, *store.Tx) error{in.settle, in.gaps, in.alerts} {
+		if err := step(ctx, t); err != nil {
+			return err
+		}
+	}
+	if !moves {
+		return nil
+	}
+	for _, settled := range []verify.Verdict{verify.Stale, verify.PolicyMismatch} {
+		if err := t.CloseAlert(ctx, id, settled.String(), "", in.now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// advance keeps the new bytes of one segment and what follows from them.
+func (in *ingest) advance(ctx context.Context, t *store.Tx, a *verify.Advance) error {
+	id, h := in.meter(), &a.Head
+	if err := t.AppendLog(ctx, id, h.Segment(), a.From, a.Log, in.now); err != nil {
+		return err
+	}
+	if err := t.PutSegment(ctx, id, *h); err != nil {
+		return err
+	}
+	if err := t.AddSeal(ctx, id, h.Header.Key, &h.Seal, in.now); err != nil {
+		return err
+	}
+	if err := t.AddEvents(ctx, id, a); err != nil {
+		return err
+	}
+	if err := t.FillGap(ctx, id, h.Segment(), in.now); err != nil {
+		return err
+	}
+	if !h.Closed {
+		return nil
+	}
+	if h.NextKey != (eventlog.KeyID{}) {
+		// From here on the old key seals nothing new, nor the new one
+		// anything old.
+		if err := t.EndKey(ctx, id, h.Header.Key, h.LastSeq, h.Seal.Counter); err != nil {
+			return err
+		}
+		if err := t.BeginKey(ctx, id, h.NextKey, h.LastSeq+1); err != nil {
+			return err
+		}
+	}
+	in.news = true
+	return in.s.receipt(ctx, t, id, h)
+}
+
+// settle closes challenges and receipts that the new records answer.
+func (in *ingest) settle(ctx context.Context, t *store.Tx) error {
+	id := in.meter()
+	for _, a := range in.report.Answered {
+		if err := t.AnswerChallenge(ctx, id, a.Nonce.Value, a.Nonce.Issued, in.now); err != nil {
+			return err
+		}
+		for _, alert := range [][2]string{{verify.Stale.String(), subjectChallenge}, {verify.RolledBack.String(), subjectClaimed}} {
+			if err := t.CloseAlert(ctx, id, alert[0], alert[1], in.now); err != nil {
+				return err
+			}
+		}
+	}
+	for _, r := range in.report.Records() {
+		if r.Class != eventlog.ClassSystem || r.Code != eventlog.CodeReceipt {
+			continue
+		}
+		var p eventlog.ReceiptAccepted
+		if err := p.UnmarshalBinary(r.Payload); err != nil {
+			return err
+		}
+		if err := t.ConfirmReceipt(ctx, id, p.Segment, in.now); err != nil {
+			return err
+		}
+	}
+	for i := range in.report.Dropped { // what the meter has dropped needs no receipt
+		if err := t.ConfirmReceipt(ctx, id, in.report.Dropped[i].Segment, in.now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gaps notes what is missing now, and closes the alert when nothing is.
+func (in *ingest) gaps(ctx context.Context, t *store.Tx) error {
+	id := in.meter()
+	for _, m := range in.report.Missing {
+		if err := t.AddGap(ctx, id, m, in.now); err != nil {
+			return err
+		}
+	}
+	gaps, err := t.Gaps(ctx, id, 1)
+	if err != nil {
+		return err
+	}
+	if len(gaps) == 0 {
+		return t.CloseAlert(ctx, id, verify.Gap.String(), "", in.now)
+	}
+	if len(in.report.Missing) == 0 {
+		return nil
+	}
+	m := &in.report.Missing[0]
+	return t.RaiseAlert(ctx, store.Alert{
+		Meter: id, Kind: verify.Gap.String(), Charge: verify.ChargeMeter, Latest: in.now,
+		Detail: fmt.Sprintf("segments %d to %d, from byte %d, by the %s's word", m.First, m.Last, m.From, m.By),
+	})
+}
+
+// alerts raises what the new records tell of.
+func (in *ingest) alerts(ctx context.Context, t *store.Tx) error {
+	id := in.meter()
+	for _, f := range in.report.Findings {
+		alert := store.Alert{Meter: id, Kind: f.Code, Charge: verify.ChargeMeter, Detail: f.Detail, Latest: in.now}
+		switch {
+		case f.Code == verify.FindNonce:
+			alert.Kind, alert.Subject = verify.Stale.String(), subjectChallenge
+		case !notable[f.Code]:
+			continue
+		}
+		if err := t.RaiseAlert(ctx, alert); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package mdms
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Config says where the MDMS keeps its data and what it tolerates.
+type Config struct {
+	// Store is the path of the SQLite file. Required; made if missing.
+	Store string
+	// Key is the path of the file with the MDMS's signing key, PKCS #8 in PEM,
+	// mode 0600. Default: Store with ".key" appended. Made if missing.
+	Key string
+	// Tenant separates the data of several owners in one store. Default "default".
+	Tenant string
+	// Limits bounds what others can make the MDMS do.
+	Limits Limits
+	// TLS is the server's certificate. Without it [Server.Listen] takes
+	// loopback addresses only.
+	TLS TLS
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+	// Logger takes what an operator may want to know. Default: nothing.
+	Logger *slog.Logger
+	// Trace, if set, is called with each bundle's result before it is
+	// returned, in the goroutine of the caller of Ingest.
+	Trace func(courier string, r *Result)
+}
+
+// Limits are bounds. Each zero field takes its default.
+type Limits struct {
+	// StaleAfter is the time without a new head after which a meter is STALE.
+	// A meter seals at least once in 24 h. Default 26 h.
+	StaleAfter time.Duration
+	// ChallengeLife is how long a meter may take to answer a challenge.
+	// Default 2 h.
+	ChallengeLife time.Duration
+	// ChallengeEvery is the least time between two challenges of one meter:
+	// each costs the meter a record and a signature. Default 1 min.
+	ChallengeEvery time.Duration
+	// ClockSkew is by how much the clocks of meters and couriers may lead
+	// that of the MDMS. Default 5 min.
+	ClockSkew time.Duration
+	// RereadEvery is the least time between two requests to one meter to
+	// send a segment again from its beginning. Default 1 h.
+	RereadEvery time.Duration
+	// Concurrent bounds the bundles that are worked on at once; more are told
+	// to come again. Each may take eventlog.MaxBundle bytes. Default 32.
+	Concurrent int
+	// Polls bounds the long polls that wait at once. Default 256.
+	Polls int
+	// PollRepeat is how long a long poll keeps quiet about what it has told
+	// the same courier. Default 30 s.
+	PollRepeat time.Duration
+	// BodyTimeout is the time in which a request body has to arrive. Default 20 s.
+	BodyTimeout time.Duration
+	// RejectedBundles and RejectedBytes bound what is kept of one courier's
+	// refused bundles. Defaults 100 and 16 MiB.
+	RejectedBundles int64
+	RejectedBytes   int64
+}
+
+func (c Config) withDefaults() Config {
+	if c.Key == "" {
+		c.Key = c.Store + ".key"
+	}
+	if c.Tenant == "" {
+		c.Tenant = "default"
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	l := &c.Limits
+	set(&l.StaleAfter, 26*time.Hour)
+	set(&l.ChallengeLife, 2*time.Hour)
+	set(&l.ChallengeEvery, time.Minute)
+	set(&l.ClockSkew, 5*time.Minute)
+	set(&l.RereadEvery, time.Hour)
+	set(&l.Concurrent, 32)
+	set(&l.Polls, 256)
+	set(&l.PollRepeat, 30*time.Second)
+	set(&l.BodyTimeout, 20*time.Second)
+	set(&l.RejectedBundles, 100)
+	set(&l.RejectedBytes, 16<<20)
+	return c
+}
+
+// set gives a field its default if it has no value.
+func set[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

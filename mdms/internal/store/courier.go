@@ -1,0 +1,76 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// Rejected is a bundle that was refused, as it came.
+type Rejected struct {
+	Courier string
+	Meter   string // as claimed; empty if it is not enrolled or the bundle did not parse
+	Digest  [32]byte
+	Reason  string
+	Body    []byte
+	At      time.Time
+}
+
+// Quota bounds what is kept of one courier's refused bundles.
+type Quota struct {
+	Bundles int64 // number of bundles
+	Bytes   int64 // of all their bodies together
+}
+
+// Charge counts a verdict against a courier, and keeps the body, if there is
+// one, while the quota lasts.
+func (t *Tx) Charge(ctx context.Context, r Rejected, verdict string, q Quota) error {
+	_, err := t.exec(ctx, `INSERT INTO couriers (tenant, meter, courier, verdict, count, latest) VALUES ($1, $2, $3, $4, 1, $5)
+		ON CONFLICT (tenant, meter, courier, verdict) DO UPDATE SET count = couriers.count + 1, latest = EXCLUDED.latest`,
+		t.tenant, r.Meter, r.Courier, verdict, millis(r.At))
+	if err != nil || len(r.Body) == 0 {
+		return err
+	}
+	var bundles, bytes int64
+	err = t.q.QueryRowContext(ctx, `SELECT COUNT(*), COALESCE(SUM(size), 0) FROM rejected WHERE tenant = $1 AND courier = $2`,
+		t.tenant, r.Courier).Scan(&bundles, &bytes)
+	if err != nil || bundles >= q.Bundles || bytes+int64(len(r.Body)) > q.Bytes {
+		return err
+	}
+	_, err = t.exec(ctx, `INSERT INTO rejected (tenant, meter, courier, digest, reason, size, body, received) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (tenant, meter, courier, digest) DO NOTHING`,
+		t.tenant, r.Meter, r.Courier, r.Digest[:], r.Reason, len(r.Body), r.Body, millis(r.At))
+	return err
+}
+
+// Charged is how often a courier earned a verdict.
+type Charged struct {
+	Courier string
+	Meter   string
+	Verdict string
+	Count   int64
+	Latest  time.Time
+}
+
+// Charges returns what stands against couriers, at most limit, beginning after
+// the given row, in the order of meter, courier and verdict.
+func (v *View) Charges(ctx context.Context, after Charged, limit int) ([]Charged, error) {
+	return list(ctx, v, func(c *Charged, scan func(...any) error) error {
+		return scan(&c.Meter, &c.Courier, &c.Verdict, &c.Count, intoTime{&c.Latest})
+	}, `SELECT meter, courier, verdict, count, latest FROM couriers
+		WHERE tenant = $1 AND (meter, courier, verdict) > ($2, $3, $4) ORDER BY meter, courier, verdict LIMIT $5`,
+		v.tenant, after.Meter, after.Courier, after.Verdict, limit)
+}
+
+// Accusers returns how many couriers other than the given one have earned a
+// verdict with evidence of the meter since then.
+func (v *View) Accusers(ctx context.Context, meter, courier, verdict string, since time.Time) (n int, err error) {
+	err = v.q.QueryRowContext(ctx, `SELECT COUNT(*) FROM couriers WHERE tenant = $1 AND meter = $2 AND courier <> $3 AND verdict = $4 AND latest >= $5`,
+		v.tenant, meter, courier, verdict, millis(since)).Scan(&n)
+	return n, err
+}
+
+// RejectedCount returns how many refused bundles of a courier are kept.
+func (v *View) RejectedCount(ctx context.Context, courier string) (n int64, err error) {
+	err = v.q.QueryRowContext(ctx, `SELECT COUNT(*) FROM rejected WHERE tenant = $1 AND courier = $2`, v.tenant, courier).Scan(&n)
+	return n, err
+}

@@ -1,0 +1,93 @@
+package mdms
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// TLS names the files of the server's certificate. The zero value is plain
+// HTTP, which is for loopback only.
+type TLS struct {
+	CertFile string // PEM, leaf first
+	KeyFile  string // PEM
+}
+
+// Timeouts of a connection. A body of eventlog.MaxBundle bytes has a minute; a
+// long poll is bounded by maxWait, so answers have more.
+const (
+	headerTimeout = 10 * time.Second
+	readTimeout   = 60 * time.Second
+	writeTimeout  = maxWait + 60*time.Second
+	idleTimeout   = 120 * time.Second
+	shutdownGrace = 5 * time.Second
+	maxHeader     = 16 << 10 // bytes
+)
+
+// Listen opens addr, HOST:PORT. Without a certificate every address but a
+// loopback one is an error: evidence proves itself, but what else is read and
+// set here would be open to all.
+func (s *Server) Listen(ctx context.Context, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("mdms: listen on %s: %w", addr, err)
+	}
+	if s.cfg.TLS == (TLS{}) {
+		if ip, ok := ln.Addr().(*net.TCPAddr); !ok || !ip.IP.IsLoopback() {
+			ln.Close()
+			return nil, fmt.Errorf("mdms: %s is no loopback address: without a TLS certificate the MDMS listens on loopback only", addr)
+		}
+		return ln, nil
+	}
+	cert, err := tls.LoadX509KeyPair(s.cfg.TLS.CertFile, s.cfg.TLS.KeyFile)
+	if err != nil {
+		ln.Close()
+		return nil, fmt.Errorf("mdms: certificate: %w", err)
+	}
+	return tls.NewListener(ln, &tls.Config{
+		Certificates: []tls.Certificate{cert},
+		MinVersion:   tls.VersionTLS13,
+		NextProtos:   []string{"http/1.1"},
+	}), nil
+}
+
+// Serve answers HTTP on ln, which it closes, until ctx ends. Requests in
+// progress get a few seconds to finish; long polls end at once.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	// Requests outlive ctx by the time that Shutdown gives them.
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	h := &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return base },
+	}
+	served := make(chan error, 1)
+	go func() { served <- h.Serve(ln) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("mdms: serve: %w", err)
+	case <-ctx.Done():
+	}
+	s.endPolls()
+	grace, cancelGrace := context.WithTimeout(base, shutdownGrace)
+	defer cancelGrace()
+	if err := h.Shutdown(grace); err != nil {
+		h.Close()
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("mdms: serve: %w", err)
+	}
+	return nil
+}
