@@ -25,6 +25,9 @@ func OpenPTY(link string) (*PTY, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dongle: pseudo-terminal: %w", err)
 	}
+	if master, err = pollable(master); err != nil {
+		return nil, errors.Join(fmt.Errorf("dongle: pseudo-terminal: %w", err), slave.Close())
+	}
 	// The slave stays open, so that a host may come and go. Raw, or it would echo every byte.
 	p := &PTY{master: master, slave: slave}
 	if _, err := term.MakeRaw(int(slave.Fd())); err != nil {
@@ -38,6 +41,18 @@ func OpenPTY(link string) (*PTY, error) {
 	}
 	p.link = link
 	return p, nil
+}
+
+// pollable replaces f by a file that Close wakes from a Read, whoever has the slave open.
+func pollable(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, errors.Join(err, f.Close(), unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), f.Name()), f.Close()
 }
 
 func replaceLink(target, link string) error {
