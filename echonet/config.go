@@ -77,7 +77,8 @@ type Config struct {
 	Announce []net.Addr
 	// MaxPayload is the size limit of a datagram that the node sends, in bytes.
 	// Default 1232, what Wi-SUN carries. Of a Get whose answer would be larger,
-	// those properties that do not fit are answered as refused.
+	// those properties that do not fit are answered as refused. A request that is
+	// larger itself may have an answer of its size.
 	MaxPayload int
 	// InFlight is how many requests to one peer may wait for their answers.
 	// Default 1: a meter need not handle more.

@@ -194,9 +194,10 @@ const maxDatagram = 4096
 
 // reader is what one link's reading goroutine uses again and again.
 type reader struct {
-	in  [maxDatagram]byte
-	out []byte
-	f   Frame
+	in   [maxDatagram]byte
+	size int // of the datagram in in
+	f    Frame
+	out  []byte
 }
 
 // Waits after a failed read, so that a link that fails at once costs no
@@ -247,6 +248,7 @@ func (n *Node) datagram(p *port, r *reader, b []byte, from net.Addr) {
 		return
 	}
 	n.count.received.Add(1)
+	r.size = len(b)
 	if len(b) == maxDatagram {
 		n.drop(from, b, ErrOversize)
 		return

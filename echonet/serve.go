@@ -32,7 +32,7 @@ func (n *Node) serveObject(p *port, r *reader, from net.Addr, o Object) {
 	s := session{
 		maps:   o.Properties(),
 		access: o.Begin(Request{From: from, ESV: f.ESV, SEOJ: f.SEOJ}),
-		max:    n.cfg.MaxPayload,
+		max:    max(n.cfg.MaxPayload, r.size), // what came can go back
 	}
 	s.maps.Get = s.maps.Get.Union(mapProperties)
 	done, refused := f.ESV.answers()
