@@ -156,16 +156,20 @@ func (m *Meter) takeChallenge(b []byte) bool {
 }
 
 // takeReceipt checks a receipt and queues it for the record: it must say of a
-// closed segment exactly what the next header says. A second one for a segment
-// is accepted, and nothing happens.
+// closed segment exactly what the next header says. A second one for a segment,
+// or one for a segment that is gone, is accepted, and nothing happens.
 func (m *Meter) takeReceipt(b []byte) bool {
 	var r eventlog.Receipt
 	if r.UnmarshalBinary(b) != nil || r.Meter != m.cfg.Meter {
 		return false
 	}
 	d, key := m.mdms, m.mdms.keys[r.MDMS]
-	if key == nil || !m.isClosed(r.Segment, r.Length, r.Digest) || r.Verify(key) != nil {
+	gone := r.Segment > 0 && r.Segment < m.log.Oldest()
+	if key == nil || !gone && !m.isClosed(r.Segment, r.Length, r.Digest) || r.Verify(key) != nil {
 		return false
+	}
+	if gone {
+		return true
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

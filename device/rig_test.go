@@ -267,16 +267,6 @@ func readSeals(t testing.TB, dir string) []eventlog.Seal {
 	return list
 }
 
-// sealed returns the records that the seal covers: all up to its last one, if
-// it is of the newest segment.
-func sealed(list []entry, seal eventlog.Seal) []entry {
-	i := slices.IndexFunc(list, func(e entry) bool { return e.Seq > seal.LastSeq })
-	if i < 0 {
-		return list
-	}
-	return list[:i]
-}
-
 // events returns what happened, for comparison.
 func events(list []entry) []string {
 	var out []string

@@ -64,17 +64,35 @@ func (m *Meter) Close() error {
 	return errors.Join(m.log.Close(), lock.Close())
 }
 
-// keepState writes the state after other nodes have changed it.
+// keepState writes the state after other nodes have changed it, until ctx
+// ends, and then once more if need be.
 func (m *Meter) keepState(ctx context.Context) error {
 	for {
 		select {
-		case <-ctx.Done():
-			return nil
 		case <-m.dirty:
-			if err := m.saveState(func(*state) error { return nil }); err != nil {
-				m.cfg.Logger.Error("installation location not kept", "err", err)
+			m.writeState()
+		case <-ctx.Done():
+			select {
+			case <-m.dirty:
+				m.writeState()
+			default:
 			}
+			return nil
 		}
+	}
+}
+
+func (m *Meter) writeState() {
+	if err := m.saveState(func(*state) error { return nil }); err != nil {
+		m.cfg.Logger.Error("installation location not kept", "err", err)
+	}
+}
+
+// markDirty has keepState write the state. It never blocks.
+func (m *Meter) markDirty() {
+	select {
+	case m.dirty <- struct{}{}:
+	default:
 	}
 }
 

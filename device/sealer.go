@@ -81,7 +81,9 @@ func (m *Meter) advance(ctx context.Context) bool {
 	var err error
 	switch {
 	case m.unasked():
-		if err = m.sign(ctx); err != nil {
+		var p pending
+		m.whileHeld(func() { p, _ = m.pending() })
+		if err = m.sign(ctx, p); err != nil {
 			m.whileHeld(func() { m.signFailed(err) })
 		}
 	case m.change != nil:
@@ -111,30 +113,36 @@ func (m *Meter) full() bool {
 // At most one signature is asked for per specific record: the first one may
 // have been made, and counted, and lost.
 func (m *Meter) unasked() bool {
-	_, _, seq, ok := m.log.Pending()
-	return ok && seq != m.asked
+	p, ok := m.pending()
+	return ok && p.LastSeq != m.asked
 }
 
-// sign asks the module for a signature over what is pending, once. The
-// signature is a seal only if it fits the digest that was handed out: one that
-// comes late, twice or damaged fits none. Errors of the module are a *failure.
-func (m *Meter) sign(ctx context.Context) error {
-	digest, length, seq, ok := m.log.Pending()
-	if !ok {
-		return nil
-	}
-	segment := m.log.Newest()
-	m.asked = seq
-	m.cfg.Trace(&Digested{Segment: segment, Length: length, LastSeq: seq, Digest: digest})
+// pending is what the module has to sign.
+type pending = Digested
+
+// pending returns what no seal covers yet. With the log held, all records
+// under it have been traced.
+func (m *Meter) pending() (p pending, ok bool) {
+	p.Segment = m.log.Newest()
+	p.Digest, p.Length, p.LastSeq, ok = m.log.Pending()
+	return p, ok
+}
+
+// sign asks the module for a signature over p, once. The signature is a seal
+// only if it fits the digest that was handed out: one that comes late, twice or
+// damaged fits none. Errors of the module are a *failure.
+func (m *Meter) sign(ctx context.Context, p pending) error {
+	m.asked = p.LastSeq
+	m.cfg.Trace(&p)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.SignTimeout)
 	defer cancel()
-	sig, err := m.module.Sign(ctx, digest)
+	sig, err := m.module.Sign(ctx, p.Digest)
 	if err != nil {
 		return &failure{reasonOf(err), err}
 	}
 	s := eventlog.Seal{
-		Scheme: m.info.Scheme, Segment: segment, SignedLength: length, LastSeq: seq,
-		KeyPrefix: [8]byte(m.info.Key[:8]), Counter: sig.Counter, Digest: digest, Signature: sig.Signature,
+		Scheme: m.info.Scheme, Segment: p.Segment, SignedLength: p.Length, LastSeq: p.LastSeq,
+		KeyPrefix: [8]byte(m.info.Key[:8]), Counter: sig.Counter, Digest: p.Digest, Signature: sig.Signature,
 	}
 	switch err := m.log.StoreSeal(s); {
 	case errors.Is(err, eventlog.ErrBadSeal), errors.Is(err, eventlog.ErrOldSeal), errors.Is(err, eventlog.ErrSeal):

@@ -45,7 +45,8 @@ func (m *Meter) closeHeld(ctx context.Context, e ending) error {
 	if _, err := m.appendSystem(eventlog.CodeSegmentEnd, &end); err != nil {
 		return err
 	}
-	if err := m.sign(ctx); err != nil {
+	p, _ := m.pending()
+	if err := m.sign(ctx, p); err != nil {
 		m.signFailed(err)
 		return err
 	}

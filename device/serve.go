@@ -64,10 +64,7 @@ func (m *Meter) rememberLocation(edt []byte) {
 	m.mu.Lock()
 	m.state.Location = edt
 	m.mu.Unlock()
-	select {
-	case m.dirty <- struct{}{}:
-	default:
-	}
+	m.markDirty()
 }
 
 // announceGap is the least time between two announcements of F0.

@@ -82,7 +82,8 @@ func (m *Meter) start(ctx context.Context, born bool) error {
 	if born {
 		return nil
 	}
-	if err := m.sign(ctx); err != nil {
+	p, _ := m.pending()
+	if err := m.sign(ctx, p); err != nil {
 		return fmt.Errorf("device: the first seal: %w", err)
 	}
 	return m.state.save(m.dir)

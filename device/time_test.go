@@ -1,6 +1,7 @@
 package device_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,15 +98,15 @@ func TestWallClockSchedulesNothing(t *testing.T) {
 
 func TestHostClockThatJumpsIsRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var jump time.Duration
+		var jump atomic.Int64
 		r := newRig(t)
 		began := time.Now()
-		r.cfg.Now = func() time.Time { return time.Now().Add(jump).Round(0) }
+		r.cfg.Now = func() time.Time { return time.Now().Add(time.Duration(jump.Load())).Round(0) }
 		r.cfg.Uptime = func() time.Duration { return time.Since(began) }
 		r.start()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		jump = time.Hour
+		jump.Store(int64(time.Hour))
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		r.close()
