@@ -142,8 +142,8 @@ func (m *Module) History(ctx context.Context) ([]Use, error) {
 	return uses, nil
 }
 
-// Close implements [secureelement.Module]. The process gets a second to end by
-// itself.
+// Close implements [secureelement.Module]. It returns when the process is gone,
+// or could not be killed within half a second.
 func (m *Module) Close() error {
 	m.close.Do(func() {
 		m.end()

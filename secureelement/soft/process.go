@@ -194,6 +194,10 @@ func (p *process) kill() {
 	p.cmd.Process.Kill()
 }
 
+// grace is how long a process gets to end by itself, and then to be gone.
+// Nothing is lost by killing it: what it answered is durable.
+const grace = 200 * time.Millisecond
+
 // stop ends the process by closing the line, and kills it if that is not
 // enough.
 func (p *process) stop() {
@@ -201,12 +205,12 @@ func (p *process) stop() {
 	select {
 	case <-p.exited:
 		return
-	case <-time.After(time.Second):
+	case <-time.After(grace):
 	}
 	p.cmd.Process.Kill()
 	select {
 	case <-p.exited:
-	case <-time.After(time.Second):
+	case <-time.After(grace):
 	}
 }
 

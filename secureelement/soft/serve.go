@@ -32,7 +32,8 @@ const socketFD = 3
 func Serve() error {
 	// The meter decides when the process ends, by closing the socket. A service
 	// manager signals both, and the meter still has a seal to get.
-	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	// A file that may not grow is an error of the write, not of the process.
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGXFSZ)
 	measures := harden.Process()
 
 	f := os.NewFile(socketFD, "meter")

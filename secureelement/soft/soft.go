@@ -120,7 +120,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if c.Command == nil {
+	if len(c.Command) == 0 {
 		c.Command = []string{self(), Argument}
 	}
 	return c, nil
