@@ -279,8 +279,9 @@ func rollback(ctx context.Context, s *stage) (controller.Answer, error) {
 	if err := s.mdms.baseline(ctx, s.late); err != nil {
 		return controller.Answer{}, err
 	}
+	s.mdms.later.Store(int64(time.Hour))
 	u := cloneBundle(s.early)
-	u.Newest, u.Collected = true, time.Now().Add(time.Second).UnixMilli()
+	u.Newest, u.Collected = true, time.Now().Add(time.Hour).UnixMilli()
 	return s.mdms.post(ctx, u)
 }
 
@@ -405,7 +406,11 @@ func shrinkPolicy(ctx context.Context, s *stage) (controller.Answer, error) {
 	if err != nil {
 		return controller.Answer{}, err
 	}
-	if err := m.meter.ChangePolicy(ctx, eventlog.NewPolicy(2, eventlog.Event{Class: eventlog.ClassStandard, Code: 4})); err != nil {
+	clockOnly := eventlog.Event{Class: eventlog.ClassStandard, Code: 4}
+	if err := m.meter.ChangePolicy(ctx, eventlog.NewPolicy(2, clockOnly)); err != nil {
+		return controller.Answer{}, err
+	}
+	if err := m.event(ctx, clockOnly); err != nil {
 		return controller.Answer{}, err
 	}
 	return s.verdict(ctx, m)

@@ -78,7 +78,7 @@ beats the environment, and the environment beats the file.`,
 	})
 	root.PersistentFlags().String("log-level", "info", "log what is at least this severe: debug, info, warn, error")
 	root.PersistentFlags().String("log-format", "text", "form of the log on stderr: text or json")
-	root.AddCommand(newDemo(), newMeter(), newController(), newMDMS(), newVerify(), newKey())
+	root.AddCommand(newDemo(), newMeter(), newController(), newMDMS(), newVerify(), newKey(), newEchonet())
 	for _, c := range descendants(root) {
 		prepare(c)
 	}
