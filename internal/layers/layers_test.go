@@ -29,10 +29,11 @@ var allowed = map[string][]string{
 
 	"echonet":         {},
 	"echonet/meter":   {"echonet"},
+	"echonet/memlink": {},
 	"echonet/explain": {"echonet", "echonet/meter"},
 
 	"routeb":        {},
-	"routeb/dongle": {"routeb"},
+	"routeb/dongle": {"routeb", "routeb/internal/skstack"},
 
 	"device":     {"echonet", "echonet/meter", "eventlog", "secureelement", "internal/durable"},
 	"controller": {"echonet", "echonet/meter", "eventlog", "eventlog/verify", "internal/durable"},
