@@ -804,3 +804,118 @@ func TestNumbersRunOut(t *testing.T) {
 		}
 	}
 }
+
+// TestUnreadableFileIsNoDamage makes each file that Open reads unreadable: that is an error of
+// the disk, and no reason to begin a new segment.
+func TestUnreadableFileIsNoDamage(t *testing.T) {
+	for _, name := range []string{"00000001.seal", "00000002.seg", "00000003.seg", "seals"} {
+		for _, sealed := range []bool{true, false} {
+			r, disk := sealedRig(t, eventlog.SchemeDigest)
+			r.rotate()
+			r.append(fraud, nil)
+			r.rotate()
+			if sealed {
+				r.append(fraud, nil)
+				r.seal()
+			}
+			r.close()
+			disk.FailReads(name, syscall.EIO)
+			if _, _, err := eventlog.Open(r.cfg); !errors.Is(err, syscall.EIO) {
+				t.Errorf("%s, sealed %v: %v", name, sealed, err)
+			}
+			disk.FailReads(name, nil)
+			r.open()
+			if r.rec.Damaged != nil {
+				t.Errorf("%s, sealed %v: recovered %+v", name, sealed, r.rec)
+			}
+		}
+	}
+}
+
+// TestUnreadableFileBeforeADamagedOne looks for the last sequence number.
+func TestUnreadableFileBeforeADamagedOne(t *testing.T) {
+	for name, harm := range map[string]func(disk *durabletest.FS) error{
+		"the newest segment is edited": func(disk *durabletest.FS) error {
+			edit(t, disk, "00000002.seg", func(b []byte) []byte { b[60] ^= 1; return b })
+			return nil
+		},
+		"the newest segment is gone": func(disk *durabletest.FS) error { return disk.Remove("00000002.seg") },
+	} {
+		r, disk := sealedRig(t, eventlog.SchemeDigest)
+		r.rotate()
+		r.append(fraud, nil)
+		r.seal()
+		r.close()
+		if err := harm(disk); err != nil {
+			t.Fatal(err)
+		}
+		disk.FailReads("00000001.seg", syscall.EIO)
+		if _, _, err := eventlog.Open(r.cfg); !errors.Is(err, syscall.EIO) {
+			t.Errorf("%s: %v", name, err)
+		}
+		disk.FailReads("00000001.seg", nil)
+		r.open()
+		if d := r.rec.Damaged; d == nil || d.Segment != 2 || r.rec.LastSeq < 6 {
+			t.Errorf("%s: recovered %+v", name, r.rec)
+		}
+	}
+}
+
+// TestUnreadableFirstStart does not remove what it cannot read.
+func TestUnreadableFirstStart(t *testing.T) {
+	disk := durabletest.New()
+	r := newRig(t, eventlog.SchemeDigest, disk)
+	r.close()
+	disk.FailReads("00000001.seg", syscall.EIO)
+	if _, _, err := eventlog.Open(r.cfg); !errors.Is(err, syscall.EIO) {
+		t.Errorf("open: %v", err)
+	}
+	disk.FailReads("00000001.seg", nil)
+	if n := len(diskBytes(t, disk, "00000001.seg")); n != eventlog.HeaderSize {
+		t.Errorf("%d bytes are left", n)
+	}
+}
+
+// TestUnreadableSealsStayUnkept damages a log whose seals can no longer be
+// copied: Begin fails and may be called again.
+func TestUnreadableSealsStayUnkept(t *testing.T) {
+	r, disk := sealedRig(t, eventlog.SchemeDigest)
+	r.close()
+	edit(t, disk, "00000001.seg", cut(firstSealed))
+	r.open()
+	disk.FailReads("seals", syscall.EIO)
+	if err := r.log.Begin(r.stamp(), eventlog.Counters{}); !errors.Is(err, syscall.EIO) {
+		t.Errorf("begin: %v", err)
+	}
+	disk.FailReads("seals", nil)
+	r.begin()
+	if r.log.Newest() != 2 {
+		t.Errorf("newest segment %d", r.log.Newest())
+	}
+}
+
+// TestLongLog has a log that is larger than what recovery reads in one step,
+// with records of all sizes.
+func TestLongLog(t *testing.T) {
+	r, disk := sealedRig(t, eventlog.SchemeCounter)
+	for i := range 1500 {
+		r.append(plain, make([]byte, i*7%eventlog.MaxPayload))
+		if i%100 == 0 {
+			r.append(fraud, nil)
+			r.seal()
+		}
+	}
+	all, status := r.bytes(1), r.log.Status()
+	if len(all) < 3*64<<10 {
+		t.Fatalf("only %d bytes", len(all))
+	}
+	r.reopen()
+	if r.rec.Damaged != nil || !bytes.Equal(r.bytes(1), all) || r.log.Status() != status {
+		t.Errorf("recovered %+v", r.rec)
+	}
+	r.close()
+	disk.FailReads("00000001.seg", syscall.EIO)
+	if _, _, err := eventlog.Open(r.cfg); !errors.Is(err, syscall.EIO) {
+		t.Errorf("open: %v", err)
+	}
+}

@@ -38,6 +38,16 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
+// fixedKey is the same in each process, as the workers of a fuzz test need it.
+func fixedKey(t testing.TB) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), fill(32, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
 func keyID(t testing.TB, key *ecdsa.PrivateKey) eventlog.KeyID {
 	t.Helper()
 	id, err := eventlog.KeyIDOf(&key.PublicKey)
@@ -61,7 +71,7 @@ type rig struct {
 // newRig starts the log of a new meter: segment 1 with its header.
 func newRig(t testing.TB, scheme eventlog.Scheme, fsys durable.FS) *rig {
 	t.Helper()
-	key := newKey(t)
+	key := fixedKey(t)
 	r := &rig{t: t, key: key, cfg: eventlog.Config{
 		FS: fsys, Meter: meterID, Key: &key.PublicKey, Scheme: scheme, Profile: eventlog.ProfileIDIS,
 		Policy: eventlog.DefaultPolicy(), First: true,

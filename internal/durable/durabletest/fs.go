@@ -53,6 +53,7 @@ type FS struct {
 	off   bool   // the power is off
 	torn  *inode // whose last change the power cut hit; nil = none
 	fail  map[int]failure
+	bad   map[string]error // files that cannot be read
 }
 
 type failure struct {
@@ -83,7 +84,7 @@ type change struct {
 
 // New returns an empty disk.
 func New() *FS {
-	return &FS{names: map[string]*inode{}, disk: map[string]*inode{}, fail: map[int]failure{}}
+	return &FS{names: map[string]*inode{}, disk: map[string]*inode{}, fail: map[int]failure{}, bad: map[string]error{}}
 }
 
 // CutAt cuts the power in the n-th operation, counted from 1 since New,
@@ -113,6 +114,13 @@ func (d *FS) FailAt(n int, err error, keep int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.fail[n] = failure{err, keep}
+}
+
+// FailReads makes each read of a file fail with err, until err is nil.
+func (d *FS) FailReads(name string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.bad[name] = err
 }
 
 // Ops returns the operations so far.
@@ -192,7 +200,7 @@ func (d *FS) Reopen() *FS {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.off = true
-	return &FS{names: d.names, disk: d.disk, moves: d.moves, fail: map[int]failure{}}
+	return &FS{names: d.names, disk: d.disk, moves: d.moves, fail: map[int]failure{}, bad: map[string]error{}}
 }
 
 // nodes returns all files that any outcome may have, in a fixed order.
@@ -378,6 +386,8 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 		return 0, fs.ErrClosed
 	case f.fs.off:
 		return 0, ErrPowerCut
+	case f.fs.bad[f.name] != nil:
+		return 0, f.fs.bad[f.name]
 	case off >= int64(len(f.node.data)):
 		return 0, io.EOF
 	}

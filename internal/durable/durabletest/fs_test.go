@@ -225,3 +225,16 @@ func TestErrorsAreThoseOfADirectory(t *testing.T) {
 		}
 	}
 }
+
+func TestFailedRead(t *testing.T) {
+	d := durabletest.New()
+	f := create(t, d, "a", "12")
+	d.FailReads("a", syscall.EIO)
+	if _, err := f.ReadAt(make([]byte, 1), 0); !errors.Is(err, syscall.EIO) {
+		t.Errorf("read: %v", err)
+	}
+	d.FailReads("a", nil)
+	if got := read(t, d, "a"); got != "12" {
+		t.Errorf("content %q", got)
+	}
+}
