@@ -56,6 +56,7 @@ func plugIn(t *testing.T, cfg dongle.Config) (d *dongle.Dongle, port string) {
 func TestPseudoTerminal(t *testing.T) {
 	for _, model := range []dongle.Model{dongle.BP35A1, dongle.BP35C2} {
 		t.Run(string(model), func(t *testing.T) {
+			t.Parallel()
 			d, port := plugIn(t, dongle.Config{Model: model, Speed: 200})
 			logger, _ := newLogger(t)
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -100,7 +101,8 @@ func TestOpenPortSaysWhatIsWrong(t *testing.T) {
 
 // A module whose rate somebody changed for good is found.
 func TestOddBaudRate(t *testing.T) {
-	_, port := plugIn(t, dongle.Config{Speed: 200, Baud: 38400})
+	t.Parallel()
+	_, port := plugIn(t, dongle.Config{Speed: 200, Baud: 2400})
 	logger, _ := newLogger(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
@@ -108,7 +110,7 @@ func TestOddBaudRate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := c.Status().Module.Baud; got != 38400 {
+	if got := c.Status().Module.Baud; got != 2400 {
 		t.Errorf("found at %d bit/s", got)
 	}
 	if err := c.Close(); err != nil {

@@ -42,6 +42,7 @@ const (
 // command runs one line.
 func (t *text) command(line string) {
 	f := strings.Fields(line)
+	t.cfg.Logger.Debug("dongle: read", "line", masked(f))
 	cmd, known := lookup(f[0])
 	known = known && (!cmd.product || t.product)
 	end, echoEnd := "\r\n", "\r\n"
@@ -51,8 +52,9 @@ func (t *text) command(line string) {
 	if cmd.product && known {
 		end = "\r"
 	}
+	echo := ""
 	if t.echo() {
-		t.write(line + echoEnd)
+		echo = line + echoEnd // as it is now: SKSREG SFE 0 is still echoed
 	}
 	extra := 0
 	if cmd.side && t.dual {
@@ -67,13 +69,26 @@ func (t *text) command(line string) {
 	default:
 		a = cmd.run(t, f[1:])
 	}
+	if a.delay > 0 {
+		t.write(echo)
+		echo = ""
+	}
 	t.after(commandDelay+a.delay, func() {
+		t.write(echo)
 		t.answer(a, end)
 		t.done()
 		if a.then != nil {
 			a.then()
 		}
 	})
+}
+
+// masked is a command without credentials, which may also stand in one that is misspelt.
+func masked(f []string) string {
+	if len(f) > 1 && !strings.HasPrefix(f[0], "SKSETR") && !strings.HasPrefix(f[0], "SKSETP") && strings.HasPrefix(f[0], "SK") {
+		return strings.Join(f, " ")
+	}
+	return f[0]
 }
 
 func (t *text) answer(a answer, end string) {

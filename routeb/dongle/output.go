@@ -5,16 +5,25 @@ import (
 	"time"
 )
 
-// output writes to the host at the pace of the serial line, in a goroutine of its own. What a host does not read is lost,
-// as on a line without flow control.
+// output writes to the host at the pace of the serial line, in a goroutine of its own. What is said in one go comes as one
+// piece, as behind the latency timer of a USB bridge, on which some programs rely. What a host does not read is lost, as
+// on a line without flow control.
 type output struct {
-	queue chan []byte
+	queue chan piece
 	loop  *loop
 	baud  int
 }
 
+type piece struct {
+	b     []byte
+	alone bool // is not joined to others
+}
+
+// maxBurst bounds what is joined, in bytes.
+const maxBurst = 4096
+
 func newOutput(l *loop, w io.Writer, baud int) *output {
-	o := &output{queue: make(chan []byte, 1024), loop: l, baud: baud}
+	o := &output{queue: make(chan piece, 1024), loop: l, baud: baud}
 	l.spawn(func() { o.run(w) })
 	return o
 }
@@ -22,13 +31,12 @@ func newOutput(l *loop, w io.Writer, baud int) *output {
 func (o *output) run(w io.Writer) {
 	for {
 		select {
-		case b := <-o.queue:
-			if _, err := w.Write(b); err != nil {
+		case p := <-o.queue:
+			burst, ok := o.gather(p)
+			if !ok {
 				return
 			}
-			select {
-			case <-time.After(o.loop.scale(time.Duration(len(b)*10) * time.Second / time.Duration(o.baud))):
-			case <-o.loop.ended:
+			if _, err := w.Write(burst); err != nil {
 				return
 			}
 		case <-o.loop.ended:
@@ -37,10 +45,35 @@ func (o *output) run(w io.Writer) {
 	}
 }
 
-// write queues bytes that are written at once.
-func (o *output) write(b []byte) {
+// gather waits while p is on the serial line, and adds what is queued meanwhile; ok is false if the loop has ended.
+func (o *output) gather(p piece) (burst []byte, ok bool) {
+	for {
+		burst = append(burst, p.b...)
+		select {
+		case <-time.After(o.loop.scale(time.Duration(len(p.b)*10) * time.Second / time.Duration(o.baud))):
+		case <-o.loop.ended:
+			return nil, false
+		}
+		if p.alone || len(burst) > maxBurst {
+			return burst, true
+		}
+		select {
+		case p = <-o.queue:
+		default:
+			return burst, true
+		}
+	}
+}
+
+// write queues bytes.
+func (o *output) write(b []byte) { o.queuePiece(piece{b: b}) }
+
+// writeAlone queues bytes that are written by themselves.
+func (o *output) writeAlone(b []byte) { o.queuePiece(piece{b, true}) }
+
+func (o *output) queuePiece(p piece) {
 	select {
-	case o.queue <- b:
+	case o.queue <- p:
 	default:
 	}
 }

@@ -21,6 +21,7 @@ const (
 
 // sendTo sends a datagram: [echo], EVENT 21, OK.
 func (t *text) sendTo(cmd *sendCommand, data []byte) {
+	t.cfg.Logger.Debug("dongle: datagram of the host", "to", cmd.to, "port", cmd.port, "bytes", len(data))
 	shown := ""
 	if t.faults.hits(EchoData) {
 		shown = string(data[:min(5, len(data))])

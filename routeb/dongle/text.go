@@ -235,13 +235,14 @@ func (t *text) refuse(code string) {
 // line writes a line, and whatever comes in between by way of faults.
 func (t *text) line(s string) {
 	t.intrude()
+	t.cfg.Logger.Debug("dongle: write", "line", s)
 	t.write(s + "\r\n")
 }
 
 func (t *text) write(s string) { t.writeBytes([]byte(s)) }
 
 func (t *text) writeBytes(b []byte) {
-	if t.frozen {
+	if t.frozen || len(b) == 0 {
 		return
 	}
 	if t.faults.hits(LostByte) {
@@ -250,7 +251,7 @@ func (t *text) writeBytes(b []byte) {
 	}
 	if t.faults.hits(Split) {
 		for i := range b {
-			t.out.write(b[i : i+1])
+			t.out.writeAlone(b[i : i+1])
 		}
 		return
 	}
@@ -336,6 +337,7 @@ func (t *text) erxudp(d datagram) []byte {
 }
 
 func (t *text) received(m *Meter, dst netip.Addr, data []byte) {
+	t.cfg.Logger.Debug("dongle: datagram of the meter", "bytes", len(data))
 	t.intrude()
 	t.writeBytes(t.erxudp(datagram{mac: m.MAC, dst: dst, port: echonet, lqi: m.LQI, encrypted: true, data: data}))
 }
