@@ -179,7 +179,7 @@ func (c *Config) check() error {
 		return fmt.Errorf("device: periodic seal every %v: at most %v", c.PeriodicSeal, maxPeriodicSeal)
 	case c.SignTimeout < 0 || c.ProbeInterval < 0 || c.ChallengeInterval < 0:
 		return errors.New("device: a time limit is negative")
-	case c.FloodBurst < 0 || c.FloodRate < 0 || c.FloodRate > int(time.Minute) || c.ChallengeDaily < 0 || c.ChallengeDaily > int(24*time.Hour):
+	case c.FloodBurst < 0 || c.FloodRate < 0 || time.Duration(c.FloodRate) > time.Minute || c.ChallengeDaily < 0 || time.Duration(c.ChallengeDaily) > 24*time.Hour:
 		return errors.New("device: a rate is out of range")
 	}
 	for _, k := range c.MDMSKeys {

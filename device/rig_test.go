@@ -11,9 +11,11 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/meterseal/meterseal/device"
 	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/eventlog/verify"
 	"github.com/meterseal/meterseal/secureelement/secureelementtest"
 )
 
@@ -192,11 +194,22 @@ func (s *segmentFile) entries(t testing.TB, torn bool) []entry {
 	return list
 }
 
-// audit judges a stopped meter's log by its files alone: sequence numbers
-// without a gap, segments that link by length and digest and end with
-// SEGMENT_END, and a newest seal that is the key's over the log. It returns
-// all records and the newest seal.
+// audit inspects a stopped meter's log, and asks for the verdict of an MDMS
+// that knows the keys. It returns all records and the newest seal.
 func audit(t testing.TB, dir string, pubs ...*ecdsa.PublicKey) ([]entry, eventlog.Seal) {
+	t.Helper()
+	list, seal := inspect(t, dir, pubs...)
+	if !t.Failed() {
+		judge(t, dir, readSegments(t, dir), seal, pubs)
+	}
+	return list, seal
+}
+
+// inspect looks at the files of a log alone: sequence numbers without a gap,
+// segments that link by length and digest and end with SEGMENT_END, and a
+// newest seal that is the key's over the log. It returns all records and the
+// newest seal.
+func inspect(t testing.TB, dir string, pubs ...*ecdsa.PublicKey) ([]entry, eventlog.Seal) {
 	t.Helper()
 	segments := readSegments(t, dir)
 	var all []entry
@@ -238,6 +251,47 @@ func audit(t testing.TB, dir string, pubs ...*ecdsa.PublicKey) ([]entry, eventlo
 		}
 	}
 	return all, best
+}
+
+// judge has the log verified as a bundle.
+func judge(t testing.TB, dir string, segments []segmentFile, newest eventlog.Seal, pubs []*ecdsa.PublicKey) {
+	t.Helper()
+	bundle := eventlog.Bundle{Meter: meterID, Newest: true}
+	for i, s := range segments {
+		part := eventlog.Part{Segment: s.number, Log: s.bytes}
+		if i == len(segments)-1 {
+			part.Seal = must(newest.AppendBinary(nil))
+		} else {
+			part.Seal = must(os.ReadFile(filepath.Join(dir, "log", fmt.Sprintf("%08d.seal", s.number))))
+		}
+		bundle.Parts = append(bundle.Parts, part)
+	}
+	in := verify.Input{Registration: verify.Registration{Meter: meterID}, Received: time.Now().AddDate(100, 0, 0), Bundle: &bundle}
+	for _, pub := range pubs {
+		id := must(eventlog.KeyIDOf(pub))
+		if i := slices.IndexFunc(segments, func(s segmentFile) bool { return s.header.Key == id }); i >= 0 {
+			in.Registration.Keys = append(in.Registration.Keys, must(verify.NewKey(pub, segments[i].header.Scheme)))
+		}
+	}
+	report, err := verify.Verify(&in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := verify.Intact
+	if report.Tail > 0 {
+		want = verify.IntactWithTail
+	}
+	if segments[0].number > 1 {
+		want = verify.Gap // the MDMS has seen none of what was dropped
+	}
+	if report.Verdict != want {
+		t.Errorf("verdict %v, want %v: %+v", report.Verdict, want, report.Findings)
+	}
+	for _, f := range report.Findings {
+		if f.Code == verify.FindSealRemoved || f.Code == verify.FindSealOverdue {
+			t.Errorf("an honest meter is charged: %+v", f)
+		}
+	}
 }
 
 func signedByOne(seal *eventlog.Seal, pubs []*ecdsa.PublicKey, digest eventlog.Digest) bool {

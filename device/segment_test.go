@@ -3,6 +3,7 @@ package device_test
 import (
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -37,7 +38,7 @@ func TestRotation(t *testing.T) {
 		if len(s.bytes) > 4<<10+4*64 {
 			t.Errorf("segment %d has %d bytes", s.number, len(s.bytes))
 		}
-		seal := must(os.ReadFile(filepath.Join(r.cfg.Dir, "log", "0000000"+string('0'+rune(s.number))+".seal")))
+		seal := must(os.ReadFile(filepath.Join(r.cfg.Dir, "log", fmt.Sprintf("%08d.seal", s.number))))
 		var last eventlog.Seal
 		if err := last.UnmarshalBinary(seal); err != nil || last.SignedLength != uint64(len(s.bytes)) || last.Digest != sha256.Sum256(s.bytes) {
 			t.Errorf("segment %d: its seal covers %d of %d bytes: %v", s.number, last.SignedLength, len(s.bytes), err)
@@ -81,7 +82,7 @@ func TestRotationWaitsForTheModule(t *testing.T) {
 			t.Errorf("when the module is back: %+v", s)
 		}
 		r.close()
-		list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
+		list, _ := inspect(t, r.cfg.Dir, r.module.PublicKey())
 		if n := count(list, eventlog.CodeSegmentEnd); n != 2 {
 			t.Errorf("%d SEGMENT_END", n)
 		}
@@ -100,7 +101,7 @@ func TestRotationThatAPowerCutInterrupted(t *testing.T) {
 	if newest.number != 2 {
 		t.Fatalf("newest segment %d", newest.number)
 	}
-	restoreSeals(t, r.cfg.Dir, 1)
+	r.module.SetCounter(restoreSeals(t, r.cfg.Dir, 1).Counter)
 	if err := os.Remove(filepath.Join(r.cfg.Dir, "log", "00000002.seg")); err != nil {
 		t.Fatal(err)
 	}
@@ -114,16 +115,21 @@ func TestRotationThatAPowerCutInterrupted(t *testing.T) {
 	}
 }
 
-// restoreSeals puts the slots of seals back to the last seal of a segment.
-func restoreSeals(t *testing.T, dir string, segment int) {
+// restoreSeals puts the slots of seals back to the last seal of a segment, and
+// returns it.
+func restoreSeals(t *testing.T, dir string, segment int) (last eventlog.Seal) {
 	t.Helper()
-	seal := must(os.ReadFile(filepath.Join(dir, "log", "0000000"+string('0'+rune(segment))+".seal")))
+	seal := must(os.ReadFile(filepath.Join(dir, "log", fmt.Sprintf("%08d.seal", segment))))
 	if err := os.WriteFile(filepath.Join(dir, "log", "seals"), seal, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(dir, "log", "0000000"+string('0'+rune(segment))+".seal")); err != nil {
+	if err := os.Remove(filepath.Join(dir, "log", fmt.Sprintf("%08d.seal", segment))); err != nil {
 		t.Fatal(err)
 	}
+	if err := last.UnmarshalBinary(seal); err != nil {
+		t.Fatal(err)
+	}
+	return last
 }
 
 func TestFullStoreDropsTheOldestSegments(t *testing.T) {
@@ -233,7 +239,7 @@ func TestPolicyChangeWaitsForTheModule(t *testing.T) {
 					t.Errorf("recorded under the new set: %+v", rec)
 				}
 				r.close()
-				audit(t, r.cfg.Dir, r.module.PublicKey())
+				inspect(t, r.cfg.Dir, r.module.PublicKey())
 			})
 		})
 	}
@@ -279,7 +285,7 @@ func TestKeyChange(t *testing.T) {
 		t.Errorf("after a restart: %+v", rec)
 	}
 	r.close()
-	list, _ := audit(t, r.cfg.Dir, fresh.PublicKey())
+	list, _ := audit(t, r.cfg.Dir, old.PublicKey(), fresh.PublicKey())
 	k := find[*eventlog.KeyChange](t, list)
 	if k.Key != id || k.Scheme != eventlog.SchemeDigest {
 		t.Errorf("KEY_CHANGE says %+v", k)
@@ -336,6 +342,6 @@ func TestKeyChangeOverARestart(t *testing.T) {
 			t.Errorf("the new module is there: %+v", rec)
 		}
 		r.close()
-		audit(t, r.cfg.Dir, fresh.PublicKey())
+		inspect(t, r.cfg.Dir, r.module.PublicKey(), fresh.PublicKey())
 	})
 }
