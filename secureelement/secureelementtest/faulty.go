@@ -129,7 +129,7 @@ func (f *Faulty) sign(ctx context.Context, digest [32]byte, fault Fault, freed c
 		return secureelement.Signature{}, err
 	}
 	f.mu.Lock()
-	before, any := f.sent, f.sentAny
+	before, some := f.sent, f.sentAny
 	f.sent, f.sentAny = sig, true
 	f.mu.Unlock()
 	switch fault {
@@ -138,7 +138,7 @@ func (f *Faulty) sign(ctx context.Context, digest [32]byte, fault Fault, freed c
 	case Late:
 		return secureelement.Signature{}, f.hang(ctx, freed)
 	case Twice:
-		if any {
+		if some {
 			return before, nil
 		}
 	case Garbled:
@@ -165,13 +165,18 @@ func (f *Faulty) refuse(ctx context.Context, fault Fault, freed chan struct{}, c
 }
 
 // hang waits until the context ends or the module is healed or closed.
-func (f *Faulty) hang(ctx context.Context, freed chan struct{}) error {
+func (f *Faulty) hang(ctx context.Context, freed <-chan struct{}) error {
 	select {
 	case <-ctx.Done():
 		return contextError(ctx)
 	case <-freed:
-		return secureelement.ErrUnavailable
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return secureelement.ErrClosed
+	}
+	return secureelement.ErrUnavailable
 }
 
 // CertificateRequest implements [secureelement.Requester] for what it wraps.

@@ -339,12 +339,22 @@ func closes(t *testing.T, s *subject) {
 func closesUnderLoad(t *testing.T, s *subject) {
 	scheme := s.info(t).Scheme
 	started := make(chan struct{}, 4)
+	closed := make(chan struct{})
 	var wg sync.WaitGroup
 	for range cap(started) {
 		wg.Go(func() {
-			for n := 0; ; n++ {
+			for n, last := 0, false; !last; n++ {
+				select {
+				case <-closed:
+					last = true
+				default:
+				}
 				sig, err := s.Sign(s.ctx, digestOf(n))
 				if errors.Is(err, secureelement.ErrClosed) {
+					return
+				}
+				if last {
+					t.Errorf("Sign after Close: %v, want ErrClosed", err)
 					return
 				}
 				if err != nil {
@@ -371,5 +381,6 @@ func closesUnderLoad(t *testing.T, s *subject) {
 	if err := s.Close(); err != nil {
 		t.Errorf("Close: %v", err)
 	}
+	close(closed)
 	wg.Wait()
 }

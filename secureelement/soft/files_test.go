@@ -3,6 +3,7 @@ package soft_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -168,9 +169,10 @@ func TestTornCounter(t *testing.T) {
 func TestConfigIsChecked(t *testing.T) {
 	good := newKey(t, eventlog.SchemeDigest)
 	for name, spoil := range map[string]func(*soft.Config){
-		"no directory":     func(c *soft.Config) { c.Dir = "" },
-		"no passphrase":    func(c *soft.Config) { c.Passphrase = nil },
-		"empty passphrase": func(c *soft.Config) { c.Passphrase = func() (soft.Secret, error) { return nil, nil } },
+		"no directory":          func(c *soft.Config) { c.Dir = "" },
+		"no passphrase":         func(c *soft.Config) { c.Passphrase = nil },
+		"empty passphrase":      func(c *soft.Config) { c.Passphrase = func() (soft.Secret, error) { return nil, nil } },
+		"unreadable passphrase": func(c *soft.Config) { c.Passphrase = soft.PassphraseFile("/nonexistent") },
 		"endless passphrase": func(c *soft.Config) {
 			c.Passphrase = func() (soft.Secret, error) { return make(soft.Secret, 5000), nil }
 		},
@@ -193,6 +195,31 @@ func TestConfigIsChecked(t *testing.T) {
 	for _, scheme := range []eventlog.Scheme{0, eventlog.SchemeTPMNV, 77} {
 		if err := soft.Create(t.Context(), config(t.TempDir()), scheme); err == nil {
 			t.Errorf("a key of scheme %v was made", scheme)
+		}
+	}
+}
+
+// The cost of a guess is that of RFC 9106, and the memory that it took is given
+// back before memory is locked.
+func TestDefaultCost(t *testing.T) {
+	c := config(t.TempDir())
+	os.Chmod(c.Dir, 0o700)
+	c.Cost = soft.Cost{}
+	if err := soft.Create(t.Context(), c, eventlog.SchemeDigest); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := read(t, c, "key")[8:14], []byte{0, 1, 0, 0, 3, 4}; !bytes.Equal(got, want) {
+		t.Errorf("memory, passes, lanes: %x, want %x", got, want)
+	}
+	m := open(t, c)
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid(t, m)))
+	if err != nil {
+		t.Skipf("no such view of a process here: %v", err)
+	}
+	for line := range strings.Lines(string(status)) {
+		var kib int
+		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kib); err == nil && kib > 48<<10 {
+			t.Errorf("the process takes %d KiB", kib)
 		}
 	}
 }

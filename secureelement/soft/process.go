@@ -44,7 +44,7 @@ func self() string {
 func start(ctx context.Context, c Config, verb byte, hello wire.Hello) (*process, []byte, error) {
 	secret, err := c.Passphrase()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("%w: no passphrase: %w", secureelement.ErrLocked, err)
 	}
 	defer clear(secret)
 	if len(secret) == 0 || len(secret) > maxPassphrase {
@@ -83,7 +83,8 @@ func spawn(c Config) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(c.Command[0], c.Command[1:]...)
+	// It lives until kill or stop, not as long as the call that starts it.
+	cmd := exec.CommandContext(context.Background(), c.Command[0], c.Command[1:]...)
 	if c.Command[0] == self() {
 		cmd.Args[0] = os.Args[0]
 	}
@@ -99,7 +100,7 @@ func spawn(c Config) (*process, error) {
 	}
 	p := &process{conn: conn, cmd: cmd, exited: make(chan struct{}), buf: make([]byte, wire.MaxFrame)}
 	go func() {
-		cmd.Wait() // what it returns is in cmd.ProcessState
+		_ = cmd.Wait() // cmd.ProcessState says the same
 		close(p.exited)
 	}()
 	return p, nil
@@ -191,7 +192,7 @@ func (p *process) explain(ctx context.Context, err error) error {
 // a process in the middle of a write to a dying disk cannot be killed.
 func (p *process) kill() {
 	p.conn.Close()
-	p.cmd.Process.Kill()
+	_ = p.cmd.Process.Kill() // or it has ended already
 }
 
 // grace is how long a process gets to end by itself, and then to be gone.
@@ -207,7 +208,7 @@ func (p *process) stop() {
 		return
 	case <-time.After(grace):
 	}
-	p.cmd.Process.Kill()
+	p.kill()
 	select {
 	case <-p.exited:
 	case <-time.After(grace):

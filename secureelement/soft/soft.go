@@ -44,9 +44,10 @@ type Config struct {
 	// Dir is the directory of the key. Required. Create makes it, mode 0700.
 	Dir string
 
-	// Passphrase returns the passphrase. Required. It is called at each start
-	// of the process, so that it need not stay in the memory of the meter; what
-	// it returns is wiped after use. See [PassphraseFile].
+	// Passphrase returns the passphrase, 1 to 1,024 bytes. Required. It is
+	// called at each start of the process, so that it need not stay in the
+	// memory of the meter; what it returns is wiped after use. It must not
+	// block: Close waits for it. See [PassphraseFile].
 	Passphrase func() (Secret, error)
 
 	// Key is the id that the key must have; another one is ErrKeyChanged. Zero:
@@ -181,7 +182,7 @@ func Create(ctx context.Context, c Config, scheme eventlog.Scheme) error {
 type Secret []byte
 
 // Format hides the content from package fmt.
-func (Secret) Format(f fmt.State, _ rune) { io.WriteString(f, hidden) }
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
 
 // String hides the content.
 func (Secret) String() string { return hidden }
