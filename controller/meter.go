@@ -48,7 +48,7 @@ type Link interface {
 type LinkState struct {
 	Name   string    // such as "scanning", "joining", "joined", "lost"
 	Joined bool      // requests can reach the meter
-	Since  time.Time // of the state
+	Since  time.Time // of the state; another one while Joined means joined anew
 	RSSI   int       // of the last datagram, dBm; 0 if not known
 }
 

@@ -18,7 +18,8 @@ type unit struct {
 	meter Meter
 
 	notes   chan []echonet.Property // announced values, to the reader
-	rejoins chan struct{}           // the meter has joined anew, to the reader
+	rejoins chan struct{}           // the meter's node has announced itself, to the reader
+	joins   chan struct{}           // the link has joined, to the reader
 	started chan struct{}           // a start sequence is done, to the courier
 	looks   chan struct{}           // there may be new evidence, to the courier
 	work    chan Work               // to be carried, to the courier
@@ -36,6 +37,7 @@ func newUnit(c *Controller, m Meter) *unit {
 		ctl: c, meter: m,
 		notes:   make(chan []echonet.Property, 16),
 		rejoins: make(chan struct{}, 1),
+		joins:   make(chan struct{}, 1),
 		started: make(chan struct{}, 1),
 		looks:   make(chan struct{}, 1),
 		work:    make(chan Work, 64),
@@ -46,12 +48,30 @@ func newUnit(c *Controller, m Meter) *unit {
 
 // run reads and carries until ctx ends.
 func (u *unit) run(ctx context.Context) {
-	var both sync.WaitGroup
-	both.Go(func() { u.read(ctx) })
+	var all sync.WaitGroup
+	all.Go(func() { u.read(ctx) })
 	if u.ctl.client != nil {
-		both.Go(func() { u.courier(ctx) })
+		all.Go(func() { u.courier(ctx) })
 	}
-	both.Wait()
+	if u.meter.Link != nil {
+		all.Go(func() { u.watch(ctx) })
+	}
+	all.Wait()
+}
+
+// watch shows the state of the link, and tells the reader when it has joined.
+func (u *unit) watch(ctx context.Context) {
+	before := u.meter.Link.State() // a link that has joined before needs no telling
+	for ctx.Err() == nil {
+		changed := u.meter.Link.Changed() // before the look, or a change between them is lost
+		now := u.meter.Link.State()
+		u.update(func(*State) {})
+		if now.Joined && (!before.Joined || now.Since != before.Since) {
+			poke(u.joins)
+		}
+		before = now
+		u.wait(ctx, changed, 0)
+	}
 }
 
 // snapshot returns the state.
@@ -97,7 +117,7 @@ func (u *unit) notify(ps []echonet.Property) {
 	}
 }
 
-// rejoin tells that the meter has joined anew.
+// rejoin tells that the meter's node has announced itself.
 func (u *unit) rejoin() { poke(u.rejoins) }
 
 // Waits of the reader.
@@ -119,7 +139,7 @@ func (u *unit) read(ctx context.Context) {
 	wait := backoff{base: startBase}
 	for ctx.Err() == nil {
 		drain(u.rejoins)
-		err := r.Start(ctx)
+		err := u.start(ctx, r)
 		if err != nil {
 			u.offline(ctx, err)
 			u.pause(ctx, wait.next())
@@ -128,6 +148,26 @@ func (u *unit) read(ctx context.Context) {
 		wait.reset()
 		poke(u.started)
 		u.poll(ctx, r)
+	}
+}
+
+// start carries out the start sequence, from its beginning when the link joins
+// meanwhile: what was asked before is lost.
+func (u *unit) start(ctx context.Context, r *Reader) error {
+	for {
+		trial, cancel := context.WithCancel(ctx)
+		done := make(chan error, 1)
+		go func() { done <- r.Start(trial) }()
+		select {
+		case err := <-done:
+			cancel()
+			return err
+		case <-u.joins:
+			cancel()
+			if err := <-done; ctx.Err() != nil {
+				return err
+			}
+		}
 	}
 }
 
@@ -158,7 +198,7 @@ func (u *unit) online(r Readings) {
 	})
 }
 
-// pause waits, at most until the meter or its link joins anew.
+// pause waits, at most until the meter or its link joins.
 func (u *unit) pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -166,17 +206,8 @@ func (u *unit) pause(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-t.C:
 	case <-u.rejoins:
-	case <-u.linkChanged():
+	case <-u.joins:
 	}
-}
-
-// linkChanged returns a channel that says when the link changes, nil if it says
-// nothing.
-func (u *unit) linkChanged() <-chan struct{} {
-	if u.meter.Link == nil {
-		return nil
-	}
-	return u.meter.Link.Changed()
 }
 
 // poll polls a meter that has been started, until it falls silent or joins anew.
@@ -189,16 +220,7 @@ func (u *unit) poll(ctx context.Context, r *Reader) {
 	defer rest.Stop()
 	rejoins := (<-chan struct{})(nil) // not heard before rest is over
 	failed := 0
-	joined := u.joined()
 	for {
-		changed := u.linkChanged() // before the look, or a change between them is lost
-		if now := u.joined(); now != joined {
-			joined = now
-			u.update(func(*State) {})
-			if joined {
-				return
-			}
-		}
 		var err error
 		select {
 		case <-ctx.Done():
@@ -209,8 +231,8 @@ func (u *unit) poll(ctx context.Context, r *Reader) {
 			continue
 		case <-rejoins:
 			return
-		case <-changed:
-			continue
+		case <-u.joins:
+			return
 		case ps := <-u.notes:
 			r.Take(ps)
 		case <-poll.C:
@@ -233,9 +255,6 @@ func (u *unit) poll(ctx context.Context, r *Reader) {
 		}
 	}
 }
-
-// joined reports whether requests can reach the meter, as far as the link says.
-func (u *unit) joined() bool { return u.meter.Link == nil || u.meter.Link.State().Joined }
 
 // untilHalfHour returns the time to the next moment at which a half-hour's value
 // should have come.
