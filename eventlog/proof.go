@@ -107,7 +107,7 @@ func (o *opening) unsealed(n uint32, p *proof) (string, error) {
 	if !p.fresh(o.profile) {
 		return "no seal covers it and its header is not ours", nil
 	}
-	if d := p.scan.first; d != nil && d.Segment == n-1 && d.Verifiable == h.PrevLength && d.Digest == h.PrevDigest {
+	if d := p.scan.first; d != nil && d.Segment < n && d.Verifiable == h.PrevLength && d.Digest == h.PrevDigest {
 		return "", nil
 	}
 	f, ok := o.files[n-1]
@@ -123,12 +123,17 @@ func (o *opening) unsealed(n uint32, p *proof) (string, error) {
 		return "no seal covers it and the segment before is not closed", nil
 	case h.PrevLength != q.best.SignedLength || h.PrevDigest != q.best.Digest || h.FirstSeq != q.scan.lastSeq+1:
 		return "no seal covers it and it does not follow the segment before", nil
-	}
-	if _, err := follow(q.scan.header.terms(), &q.scan.head, []terms{p.terms}); err != nil {
+	case !q.announces(p.terms):
 		return "no seal covers it and the segment before does not announce its key or specific set", nil
 	}
 	p.before, p.beforeSlot = q.best, q.bestSlot
 	return "", nil
+}
+
+// announces reports whether the segment after this one is made under t.
+func (p *proof) announces(t terms) bool {
+	_, err := follow(p.scan.header.terms(), &p.scan.head, []terms{t})
+	return err == nil
 }
 
 // named is what a header says of the terms.

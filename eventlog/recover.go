@@ -145,7 +145,7 @@ func (o *opening) run() (err error) {
 	case lost != nil:
 		err = o.missing(lost)
 	case len(o.inv.segments) == 0:
-		err = o.missing(&foundSeal{Seal: Seal{Segment: max(1, last(o.inv.seals))}})
+		err = o.missing(&foundSeal{Seal: Seal{Segment: 1}})
 	default:
 		err = o.resume(last(o.inv.segments))
 	}
@@ -256,12 +256,17 @@ func (o *opening) resume(n uint32) error {
 	if p.best != nil {
 		d.Verifiable, d.Digest = p.best.SignedLength, p.best.Digest
 		o.rec.Uncovered = p.scan.specifics - p.bestMark.specifics
+		if !p.former && p.policyKnown {
+			o.terms = p.terms
+		}
 	}
 	o.damage(n, d, p.best)
 	return nil
 }
 
 // damage makes Begin start the segment after number, which is damaged or gone.
+// Numbers of which something is left are not used again: a segment whose seal
+// was kept was followed by one that may have been sealed too.
 func (o *opening) damage(number uint32, d *LogDamaged, best *Seal) {
 	o.rec.newest = number
 	if best != nil {
@@ -270,7 +275,11 @@ func (o *opening) damage(number uint32, d *LogDamaged, best *Seal) {
 	d.Counters = o.rec.Counters(false, 0)
 	o.rec.Damaged = d
 	o.lastSeq = o.rec.LastSeq
-	o.start = &starter{number: number + 1, prevLength: d.Verifiable, prevDigest: d.Digest, damaged: d}
+	next := number + 1
+	if kept := last(o.inv.seals); kept > number {
+		next = kept + 2
+	}
+	o.start = &starter{number: next, prevLength: d.Verifiable, prevDigest: d.Digest, damaged: d}
 }
 
 // adopt takes up a sound segment: it is cut after its last whole record, and

@@ -366,6 +366,39 @@ func TestNothingLeft(t *testing.T) {
 	}
 }
 
+// TestNumbersAreNotUsedAgain removes all but the seal kept for a segment.
+func TestNumbersAreNotUsedAgain(t *testing.T) {
+	for name, gone := range map[string][]string{
+		"all segments":    {"00000001.seg", "00000002.seg", "00000003.seg", "seals"},
+		"the newest ones": {"00000002.seg", "00000003.seg", "seals"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, disk := sealedRig(t, eventlog.SchemeDigest)
+			r.rotate()
+			r.append(fraud, nil)
+			r.rotate()
+			r.close()
+			for _, file := range gone {
+				if err := disk.Remove(file); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.open()
+			if r.rec.Damaged == nil {
+				t.Fatalf("recovered %+v", r.rec)
+			}
+			r.begin()
+			if r.log.Newest() != 4 {
+				t.Errorf("newest segment %d", r.log.Newest())
+			}
+			r.reopen()
+			if r.rec.Damaged != nil || r.log.Newest() != 4 {
+				t.Errorf("opened again: %+v", r.rec)
+			}
+		})
+	}
+}
+
 // TestSealOfAMissingSegmentMustBeGenuine leaves a seal of a segment that does
 // not exist: only one that a key of the meter made counts.
 func TestSealOfAMissingSegmentMustBeGenuine(t *testing.T) {

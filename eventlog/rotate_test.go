@@ -294,6 +294,30 @@ func TestInterruptedChange(t *testing.T) {
 	})
 }
 
+// TestDamageAfterAnInterruptedChange damages the first segment of a new key
+// before the caller knows that the change took place.
+func TestDamageAfterAnInterruptedChange(t *testing.T) {
+	key := newKey(t)
+	c := &eventlog.Change{Key: &key.PublicKey, Scheme: eventlog.SchemeDigest}
+	r, disk := sealedRig(t, eventlog.SchemeDigest)
+	before := r.cfg
+	before.Next, before.First = c, false
+	r.end(r.announce(c))
+	if err := r.log.NextSegment(r.stamp(), c); err != nil {
+		t.Fatal(err)
+	}
+	r.adopt(c, key)
+	r.append(fraud, nil)
+	r.seal()
+	r.close()
+	edit(t, disk, "00000002.seg", func(b []byte) []byte { return append(b, make([]byte, 300)...) })
+	r.cfg = before
+	r.open()
+	if r.rec.Damaged == nil || !r.log.InForce().Key.Equal(&key.PublicKey) {
+		t.Errorf("the key in force is not that of the damaged segment: %+v", r.rec)
+	}
+}
+
 // TestKeyThatNobodyAnnounced begins a segment under a key that the segment
 // before does not announce.
 func TestKeyThatNobodyAnnounced(t *testing.T) {
