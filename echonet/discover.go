@@ -9,7 +9,7 @@ import (
 )
 
 // askQueue is how many answers of a group may wait for the caller.
-const askQueue = 256
+const askQueue = 1024
 
 // Ask sends a request to many: to the targets, which may be unicast or broadcast
 // addresses, or with none to the group of every link. It calls each with every

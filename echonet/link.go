@@ -27,10 +27,11 @@ type groupConn struct {
 
 func (c *groupConn) WriteTo(b []byte, to net.Addr) (int, error) { return c.out.WriteTo(b, to) }
 
-// errLinkBusy: the peer or its radio is slower than what is to be sent.
-var errLinkBusy = errors.New("echonet: link busy: queue full")
+// ErrLinkBusy: the link is slower than what is to be sent, and nothing was sent.
+var ErrLinkBusy = errors.New("echonet: link busy, not sent")
 
-// queueLen is how many datagrams may wait for a link that blocks.
+// queueLen is how many datagrams for which nobody waits may wait for a link that
+// blocks. Requests are not counted: each has a caller who waits.
 const queueLen = 64
 
 // outgoing is one datagram that waits for a blocking link.
@@ -53,6 +54,7 @@ type port struct {
 	writer  sync.WaitGroup // the goroutine that writes, while there is one
 	mu      sync.Mutex     // guards what follows
 	queue   []outgoing
+	loose   int // of the queue: datagrams for which nobody waits
 	writing bool
 	stopped bool // nothing is queued any more
 }
@@ -143,8 +145,8 @@ func (p *port) send(b []byte, to net.Addr, done chan<- error) error {
 	switch {
 	case p.stopped:
 		err = ErrStopped
-	case len(p.queue) >= queueLen:
-		err = errLinkBusy
+	case done == nil && p.loose >= queueLen:
+		err = ErrLinkBusy
 	}
 	if err != nil {
 		if done != nil {
@@ -153,6 +155,9 @@ func (p *port) send(b []byte, to net.Addr, done chan<- error) error {
 		return err
 	}
 	p.queue = append(p.queue, outgoing{append([]byte(nil), b...), to, done})
+	if done == nil {
+		p.loose++
+	}
 	if !p.writing {
 		p.writing = true
 		p.writer.Go(p.drain)
@@ -168,6 +173,20 @@ func (p *port) stop() {
 	p.writer.Wait()
 }
 
+// withdraw takes a datagram back that waits, known by its done. It returns false if
+// it has left already.
+func (p *port) withdraw(done chan<- error) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.queue {
+		if p.queue[i].done == done {
+			p.queue = append(p.queue[:i], p.queue[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
 // drain writes until nothing waits.
 func (p *port) drain() {
 	for {
@@ -179,6 +198,9 @@ func (p *port) drain() {
 		}
 		o := p.queue[0]
 		p.queue = p.queue[1:]
+		if o.done == nil {
+			p.loose--
+		}
 		p.mu.Unlock()
 		_, err := p.conn.WriteTo(o.b, o.to)
 		if o.done != nil {

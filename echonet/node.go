@@ -21,7 +21,7 @@ type Node struct {
 	objects atomic.Pointer[table]
 	profile *profile
 
-	notify  chan notification // to the goroutine that calls OnNotify
+	notify  chan notification // to the goroutine that calls OnNotify; nil without
 	served  atomic.Bool       // Serve was called
 	stopped chan struct{}     // closed when Serve ends
 
@@ -47,11 +47,13 @@ func New(c Config) *Node {
 	n := &Node{
 		cfg:     c.withDefaults(),
 		err:     c.check(),
-		notify:  make(chan notification, notifyQueue),
 		stopped: make(chan struct{}),
 		nextTID: uint16(rand.Uint32()),
 		pending: map[uint16]*pending{},
 		peers:   map[peerKey]*peer{},
+	}
+	if c.OnNotify != nil {
+		n.notify = make(chan notification, notifyQueue)
 	}
 	n.profile = newProfile(n, c.Identity)
 	n.objects.Store(newTable(n.profile, c.Objects))
@@ -143,7 +145,9 @@ func (n *Node) Serve(ctx context.Context) error {
 	defer cancel()
 	var readers, others sync.WaitGroup
 	others.Go(func() { <-ctx.Done(); n.wake() })
-	others.Go(func() { n.deliver(ctx) })
+	if n.cfg.OnNotify != nil {
+		others.Go(func() { n.deliver(ctx) })
+	}
 	for _, p := range n.ports {
 		readers.Go(func() { n.read(ctx, p) })
 	}

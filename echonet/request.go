@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// ErrTimeout: no answer came in time. A Set may have been done all the same.
+// ErrTimeout: no answer came in time. A Set may have been done all the same. See
+// also ErrLinkBusy.
 var ErrTimeout = errors.New("echonet: no answer")
 
 // ErrStopped: the node serves no longer, so that no answer can come.
@@ -189,17 +190,18 @@ func (n *Node) attempt(ctx context.Context, p *port, to net.Addr, b []byte, w *p
 	if err := ctx.Err(); err != nil {
 		return Frame{}, err
 	}
-	sent := make(chan error, 1)
 	n.count.sent.Add(1)
+	sent := make(chan error, 1)
 	_ = p.send(b, to, sent) // the error comes by the channel
 	limit := n.timeout(w.sent)
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
+	var result <-chan error = sent
 	for {
 		select {
 		case r := <-w.reply:
 			return r.f, nil
-		case err := <-sent:
+		case err := <-result:
 			if err != nil && !mayBeSent(err) {
 				n.count.writeErrors.Add(1)
 				return Frame{}, err
@@ -207,11 +209,15 @@ func (n *Node) attempt(ctx context.Context, p *port, to net.Addr, b []byte, w *p
 			if w.sent.ESV == SetI {
 				return Frame{}, nil
 			}
-			sent = nil
+			result = nil
 			timer.Reset(limit) // the wait begins when the request has left
 		case <-timer.C:
+			if result != nil && p.withdraw(sent) {
+				return Frame{}, ErrLinkBusy
+			}
 			return Frame{}, ErrTimeout
 		case <-ctx.Done():
+			p.withdraw(sent)
 			return Frame{}, ctx.Err()
 		case <-n.stopped:
 			return Frame{}, ErrStopped

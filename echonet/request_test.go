@@ -684,6 +684,53 @@ func TestWriteErrors(t *testing.T) {
 	})
 }
 
+// A request that could not leave for the whole time is taken back: it was not
+// sent, and will not be.
+func TestStuckLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n memlink.Network
+		r := &rig{t: t, net: &n}
+		meter := newFake(t, &n, "10.0.0.9:3610", func(f echonet.Frame) []echonet.Frame { return []echonet.Frame{values(f)} })
+		stuck := make(chan struct{})
+		var writes atomic.Int32
+		link := &badLink{r.listen("10.0.0.1:3610"), func() error {
+			if writes.Add(1) == 1 {
+				<-stuck
+			}
+			return nil
+		}}
+		ctl := run(t, echonet.New(echonet.Config{Links: []echonet.Link{{PacketConn: link}}, Retries: -1, InFlight: 3}))
+		var wg sync.WaitGroup
+		wg.Go(func() { ctl.Get(t.Context(), meterAddr, echonet.LowVoltageMeter, 0xE0) }) // is being written
+		synctest.Wait()
+		wg.Go(func() {
+			err := ctl.SetC(t.Context(), meterAddr, echonet.LowVoltageMeter, echonet.Property{EPC: 0xE5, EDT: []byte{1}})
+			if !errors.Is(err, echonet.ErrLinkBusy) {
+				t.Errorf("got %v, want ErrLinkBusy", err)
+			}
+		})
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if _, err := ctl.Get(ctx, meterAddr, echonet.LowVoltageMeter, 0xE7); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v, want the end of the context", err)
+			}
+		})
+		wg.Wait()
+		close(stuck)
+		if _, err := ctl.Get(t.Context(), meterAddr, echonet.LowVoltageMeter, 0xE8); err != nil {
+			t.Error(err)
+		}
+		var got []byte
+		for _, f := range meter.requests() {
+			got = append(got, f.Properties[0].EPC)
+		}
+		if !slices.Equal(got, []byte{0xE0, 0xE8}) {
+			t.Errorf("the meter was asked % X, want E0 and E8", got)
+		}
+	})
+}
+
 // While a write blocks, the node reads on, and the wait for the answer has not
 // begun.
 func TestSlowLink(t *testing.T) {

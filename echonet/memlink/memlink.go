@@ -19,9 +19,9 @@ import (
 // Group is the address that reaches every Conn of a network.
 var Group net.Addr = &net.UDPAddr{IP: net.IPv4(224, 0, 23, 0), Port: 3610}
 
-// queueLen is how many datagrams may wait for a reader; more are lost, as in a
-// socket.
-const queueLen = 256
+// defaultQueue is how many datagrams wait for a reader unless Network.Queue says
+// otherwise.
+const defaultQueue = 256
 
 // Network connects Conns. The zero value works and loses nothing.
 type Network struct {
@@ -29,6 +29,10 @@ type Network struct {
 	// Conn: it returns what arrives, in order. It may be called concurrently, and
 	// may not change b. It is set before the first Conn is opened.
 	Carry func(from, to netip.AddrPort, b []byte) [][]byte
+
+	// Queue is how many datagrams may wait for the reader of a Conn; more are lost,
+	// as in a socket. Default 256. It is set before the first Conn is opened.
+	Queue int
 
 	mu    sync.RWMutex // guards conns
 	conns map[netip.AddrPort]*Conn
@@ -40,7 +44,7 @@ func (n *Network) Listen(at netip.AddrPort) (*Conn, error) {
 		net:   n,
 		at:    at,
 		addr:  net.UDPAddrFromAddrPort(at),
-		in:    make(chan datagram, queueLen),
+		ready: make(chan struct{}, 1),
 		close: make(chan struct{}),
 		wake:  make(chan struct{}),
 	}
@@ -83,14 +87,15 @@ type Conn struct {
 	net  *Network
 	at   netip.AddrPort
 	addr *net.UDPAddr
-	in   chan datagram
 
 	once  sync.Once
 	close chan struct{}
+	ready chan struct{} // says that the queue is not empty
 
 	mu       sync.Mutex // guards what follows
-	deadline time.Time  // of reads
-	wake     chan struct{}
+	queue    []datagram
+	deadline time.Time     // of reads
+	wake     chan struct{} // closed when the deadline changes
 }
 
 var _ net.PacketConn = (*Conn)(nil)
@@ -113,10 +118,8 @@ func (c *Conn) Close() error {
 
 // WriteTo sends a datagram. Nobody at the address is no error.
 func (c *Conn) WriteTo(b []byte, to net.Addr) (int, error) {
-	select {
-	case <-c.close:
+	if c.closed() {
 		return 0, net.ErrClosed
-	default:
 	}
 	u, ok := to.(*net.UDPAddr)
 	if !ok {
@@ -136,11 +139,44 @@ func (c *Conn) WriteTo(b []byte, to net.Addr) (int, error) {
 	return len(b), nil
 }
 
+// put appends to the queue, unless the reader is too slow.
 func (c *Conn) put(d datagram) {
-	select {
-	case c.in <- d:
-	default: // the reader is too slow
+	most := c.net.Queue
+	if most == 0 {
+		most = defaultQueue
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) >= most {
+		return
+	}
+	c.queue = append(c.queue, d)
+	c.signal()
+}
+
+// signal wakes one reader. c.mu is held.
+func (c *Conn) signal() {
+	select {
+	case c.ready <- struct{}{}:
+	default: // it is on its way already
+	}
+}
+
+// take takes the oldest datagram off the queue.
+func (c *Conn) take() (d datagram, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) == 0 {
+		return d, false
+	}
+	d = c.queue[0]
+	c.queue[0] = datagram{}
+	if c.queue = c.queue[1:]; len(c.queue) == 0 {
+		c.queue = nil // gives the memory of a burst back
+	} else {
+		c.signal()
+	}
+	return d, true
 }
 
 // ReadFrom waits for a datagram. What does not fit b is cut off.
@@ -149,25 +185,42 @@ func (c *Conn) ReadFrom(b []byte) (int, net.Addr, error) {
 		c.mu.Lock()
 		deadline, wake := c.deadline, c.wake
 		c.mu.Unlock()
-		var expired <-chan time.Time
-		if !deadline.IsZero() {
-			left := time.Until(deadline)
-			if left <= 0 {
-				return 0, nil, os.ErrDeadlineExceeded
-			}
-			t := time.NewTimer(left)
-			defer t.Stop()
-			expired = t.C
-		}
-		select {
-		case d := <-c.in:
-			return copy(b, d.b), d.from, nil
-		case <-c.close:
+		left := time.Until(deadline)
+		switch {
+		case c.closed():
 			return 0, nil, net.ErrClosed
-		case <-expired:
+		case !deadline.IsZero() && left <= 0:
 			return 0, nil, os.ErrDeadlineExceeded
-		case <-wake: // the deadline changed
 		}
+		if d, ok := c.take(); ok {
+			return copy(b, d.b), d.from, nil
+		}
+		c.wait(deadline, left, wake)
+	}
+}
+
+// wait returns when a read may have something to say.
+func (c *Conn) wait(deadline time.Time, left time.Duration, wake <-chan struct{}) {
+	var expired <-chan time.Time
+	if !deadline.IsZero() {
+		t := time.NewTimer(left)
+		defer t.Stop()
+		expired = t.C
+	}
+	select {
+	case <-c.ready:
+	case <-c.close:
+	case <-expired:
+	case <-wake:
+	}
+}
+
+func (c *Conn) closed() bool {
+	select {
+	case <-c.close:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -1,0 +1,196 @@
+package echonet_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/meterseal/meterseal/echonet"
+	"github.com/meterseal/meterseal/echonet/memlink"
+)
+
+// effort scales what takes time, by the environment variable EFFORT.
+func effort() int {
+	n, err := strconv.Atoi(os.Getenv("EFFORT"))
+	if err != nil || n < 1 {
+		return 1
+	}
+	return n
+}
+
+// fleet is a network of meters and one controller.
+type fleet struct {
+	ctl   *echonet.Node
+	stop  func()
+	count int
+}
+
+func newFleet(t testing.TB, count int) *fleet {
+	t.Helper()
+	n := &memlink.Network{Queue: 2 * count}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	serve := func(at netip.AddrPort, objects ...echonet.Object) *echonet.Node {
+		c, err := n.Listen(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		link := echonet.Link{PacketConn: c} // no group: 10,000 announcements to 10,000 nodes are not what is measured
+		if len(objects) == 0 {
+			link.Group = memlink.Group
+		}
+		node := echonet.New(echonet.Config{Links: []echonet.Link{link}, Objects: objects})
+		wg.Go(func() {
+			if err := node.Serve(ctx); err != nil {
+				t.Error(err)
+			}
+			c.Close()
+		})
+		return node
+	}
+	for i := range count {
+		serve(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), echonet.Port), testDevice(echonet.LowVoltageMeter))
+	}
+	f := &fleet{count: count}
+	f.ctl = serve(netip.MustParseAddrPort("10.0.0.1:3610"))
+	f.stop = func() { cancel(); wg.Wait() }
+	return f
+}
+
+// readAll discovers every meter by multicast and reads two properties of each. As
+// thousands answer at a time, some answers are lost: discovery goes on until all
+// are found.
+func (f *fleet) readAll(t testing.TB) {
+	t.Helper()
+	found := make(chan net.Addr, f.count)
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			for addr := range found {
+				if _, err := f.ctl.Get(context.Background(), addr, echonet.LowVoltageMeter, 0xE7, 0x88); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	seen := map[echonet.Host]bool{}
+	for range 10 {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		if err := f.ctl.Discover(ctx, nil, func(from net.Addr, list []echonet.EOJ) {
+			if h := echonet.HostOf(from); len(list) == 1 && !seen[h] {
+				seen[h] = true
+				found <- from
+			}
+			if len(seen) == f.count {
+				cancel()
+			}
+		}); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		if len(seen) == f.count {
+			break
+		}
+	}
+	close(found)
+	wg.Wait()
+	if len(seen) != f.count {
+		t.Fatalf("found %d nodes of %d", len(seen), f.count)
+	}
+}
+
+func TestManyNodes(t *testing.T) {
+	f := newFleet(t, min(10_000, 500*effort()))
+	f.readAll(t)
+	f.stop()
+}
+
+// BenchmarkTenThousandNodes discovers 10,000 nodes and reads each once.
+func BenchmarkTenThousandNodes(b *testing.B) {
+	before := heap()
+	f := newFleet(b, 10_000)
+	b.ResetTimer()
+	for range b.N {
+		f.readAll(b)
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(heap()-before)/10_000, "heap-B/node")
+	b.ReportMetric(10_000*float64(b.N)/b.Elapsed().Seconds(), "nodes/s")
+	f.stop()
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// Frames of all kinds from ever new hosts leave no memory behind: 100,000, or 10
+// million with EFFORT=100.
+func TestMemoryStaysFlat(t *testing.T) {
+	var n memlink.Network
+	listen := func(at string) *memlink.Conn {
+		c, err := n.Listen(netip.MustParseAddrPort(at))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	node := echonet.New(echonet.Config{
+		Links:    []echonet.Link{{PacketConn: listen("10.0.0.1:3610")}},
+		Objects:  []echonet.Object{testDevice(echonet.LowVoltageMeter), echonet.NewController(testIdentity)},
+		OnNotify: func(net.Addr, echonet.Frame) {},
+		Reply:    echonet.ReplySource,
+	})
+	run(t, node)
+	datagrams := [][]byte{
+		unhex(t, "1081000105ff010288016202e700ee00"), unhex(t, "1081000605ff010288016e01e5010002e500e700"),
+		unhex(t, "108100000ef0010ef0017301d50401028801"), unhex(t, "1081000a0288010"+"5ff017401ea0107"),
+		unhex(t, "1081000102880105ff017201e704000001f8"), unhex(t, "1081000405ff010288016e00"), unhex(t, "1082"),
+	}
+	alive := listen("10.0.0.2:3610")
+	sent := 0
+	send := func(count int) {
+		for i := 0; i < count; i += len(datagrams) {
+			from := listenOnce(t, &n, sent)
+			for _, d := range datagrams {
+				from.WriteTo(d, net.UDPAddrFromAddrPort(nodeAt))
+				sent++
+			}
+			// The node keeps up: what follows is answered.
+			alive.WriteTo(unhex(t, "1081ffff05ff010ef00162018000"), net.UDPAddrFromAddrPort(nodeAt))
+			hear(t, alive)
+			from.Close()
+		}
+	}
+	total := 100_000 * effort()
+	send(total / 10)
+	before := heap()
+	send(total)
+	after := heap()
+	if after > before+1<<20 {
+		t.Errorf("heap grew from %d to %d bytes over %d frames", before, after, total)
+	}
+	if got := node.Stats().Received; got < uint64(sent) {
+		t.Errorf("the node received %d of %d", got, sent)
+	}
+}
+
+// listenOnce opens a Conn at an address that was not used before.
+func listenOnce(t *testing.T, n *memlink.Network, i int) *memlink.Conn {
+	t.Helper()
+	c, err := n.Listen(netip.MustParseAddrPort(fmt.Sprintf("10.%d.%d.%d:%d", 2+i>>22&0x7F, i>>14&0xFF, i>>6&0xFF, 1024+i&0x3F)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
