@@ -93,6 +93,27 @@ func samples() []sample {
 	}
 }
 
+// payloads names the sample of each system event that carries a payload.
+var payloads = map[uint16]string{
+	eventlog.CodeSegment: "header", eventlog.CodeSegmentEnd: "segment end", eventlog.CodeSegmentDropped: "segment dropped",
+	eventlog.CodeBoot: "boot", eventlog.CodeLogDamaged: "log damaged", eventlog.CodeChallenge: "challenge accepted",
+	eventlog.CodeKeyChange: "key change", eventlog.CodePolicyChange: "policy change", eventlog.CodeReceipt: "receipt accepted",
+	eventlog.CodeClockSet: "clock set", eventlog.CodeModuleFailed: "module failed",
+	eventlog.CodeModuleRestored: "module restored", eventlog.CodeEventsSuppressed: "events suppressed",
+}
+
+// sampleOf returns the value of a sample.
+func sampleOf(t testing.TB, name string) codec {
+	t.Helper()
+	for _, s := range samples() {
+		if s.name == name {
+			return s.value
+		}
+	}
+	t.Fatalf("there is no sample %q", name)
+	return nil
+}
+
 // fresh returns a new value of the type of c.
 func fresh(c codec) codec { return reflect.New(reflect.TypeOf(c).Elem()).Interface().(codec) }
 
@@ -235,7 +256,7 @@ func TestRecordErrors(t *testing.T) {
 }
 
 func TestEncodingRefusesWhatItCouldNotDecode(t *testing.T) {
-	seal := *samples()[15].value.(*eventlog.Seal)
+	seal := *sampleOf(t, "seal").(*eventlog.Seal)
 	withSeal := func(f func(*eventlog.Seal)) codec { s := seal; f(&s); return &s }
 	many := make([]eventlog.Part, 1025)
 	for i := range many {
@@ -321,30 +342,18 @@ func TestDecodingRefuses(t *testing.T) {
 }
 
 func TestDecodePayload(t *testing.T) {
-	codes := map[uint16]string{
-		eventlog.CodeSegment: "header", eventlog.CodeSegmentEnd: "segment end", eventlog.CodeSegmentDropped: "segment dropped",
-		eventlog.CodeBoot: "boot", eventlog.CodeLogDamaged: "log damaged", eventlog.CodeChallenge: "challenge accepted",
-		eventlog.CodeKeyChange: "key change", eventlog.CodePolicyChange: "policy change", eventlog.CodeReceipt: "receipt accepted",
-		eventlog.CodeClockSet: "clock set", eventlog.CodeModuleFailed: "module failed",
-		eventlog.CodeModuleRestored: "module restored", eventlog.CodeEventsSuppressed: "events suppressed",
-	}
-	for code, name := range codes {
-		for _, s := range samples() {
-			if s.name != name {
-				continue
-			}
-			r := eventlog.Record{Class: eventlog.ClassSystem, Code: code, Payload: encode(t, s.value)}
-			if got, err := eventlog.DecodePayload(&r); err != nil || !cmp.Equal(got, s.value) {
-				t.Errorf("%s: %+v, %v", name, got, err)
-			}
-			r.Payload = append(r.Payload, 0)
-			if _, err := eventlog.DecodePayload(&r); err == nil || !strings.Contains(err.Error(), r.Event().String()) {
-				t.Errorf("%s with a trailing byte: %v", name, err)
-			}
-			r.Class = eventlog.ClassFraud
-			if got, err := eventlog.DecodePayload(&r); got != nil || err != nil {
-				t.Errorf("a fraud event: %+v, %v", got, err)
-			}
+	for code, name := range payloads {
+		r := eventlog.Record{Class: eventlog.ClassSystem, Code: code, Payload: encode(t, sampleOf(t, name))}
+		if got, err := eventlog.DecodePayload(&r); err != nil || !cmp.Equal(got, eventlog.Payload(sampleOf(t, name))) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+		r.Payload = append(r.Payload, 0)
+		if _, err := eventlog.DecodePayload(&r); err == nil || !strings.Contains(err.Error(), r.Event().String()) {
+			t.Errorf("%s with a trailing byte: %v", name, err)
+		}
+		r.Class = eventlog.ClassFraud
+		if got, err := eventlog.DecodePayload(&r); got != nil || err != nil {
+			t.Errorf("a fraud event: %+v, %v", got, err)
 		}
 	}
 	periodic := eventlog.Record{Class: eventlog.ClassSystem, Code: eventlog.CodePeriodicSeal}

@@ -1,7 +1,6 @@
 package eventlog
 
 import (
-	"crypto/ecdsa"
 	"fmt"
 
 	"github.com/meterseal/meterseal/internal/durable"
@@ -134,52 +133,4 @@ func (o *opening) unsealed(n uint32, p *proof) (string, error) {
 func (p *proof) announces(t terms) bool {
 	_, err := follow(p.scan.header.terms(), &p.scan.head, []terms{t})
 	return err == nil
-}
-
-// named is what a header says of the terms.
-type named struct {
-	key     KeyID
-	scheme  Scheme
-	version uint32
-	policy  Digest
-}
-
-func (h *Header) terms() named {
-	return named{h.Key, h.Scheme, h.PolicyVersion, h.PolicyDigest}
-}
-
-func (t *terms) named() named {
-	return named{t.key, t.scheme, t.policy.Version, t.policy.Digest()}
-}
-
-// follow returns the terms of the segment after one that was made under old
-// and ended at h: those that its KEY_CHANGE and POLICY_CHANGE announce, else
-// the old ones. Both parts must be among the terms given. ErrTerms: they are
-// not.
-func follow(old named, h *head, among []terms) (terms, error) {
-	want := old
-	if h.keyChange != nil {
-		want.key, want.scheme = h.keyChange.Key, h.keyChange.Scheme
-	}
-	if h.policyChange != nil {
-		want.version, want.policy = h.policyChange.Version, h.policyChange.New
-	}
-	var pub *ecdsa.PublicKey
-	var policy *Policy
-	for i := range among {
-		t := &among[i]
-		if t.key == want.key && t.scheme == want.scheme {
-			pub = t.pub
-		}
-		if t.policy.Version == want.version && t.policy.Digest() == want.policy {
-			policy = &t.policy
-		}
-	}
-	if pub == nil {
-		return terms{}, fmt.Errorf("%w: the next segment is for key %s in scheme %s", ErrTerms, want.key, want.scheme)
-	}
-	if policy == nil {
-		return terms{}, fmt.Errorf("%w: the next segment is for specific set %s of version %d", ErrTerms, want.policy, want.version)
-	}
-	return terms{pub, want.key, want.scheme, *policy}, nil
 }
