@@ -18,6 +18,7 @@ import (
 	"github.com/meterseal/meterseal/controller"
 	"github.com/meterseal/meterseal/echonet"
 	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/routeb"
 )
 
 func newController() *cobra.Command {
@@ -34,9 +35,11 @@ loopback does.`,
 		Example: `  meterseal controller --state hems --mdms http://127.0.0.1:8288 --meter 127.0.0.2
   meterseal controller read --meter 192.168.1.20
   meterseal controller collect --meter 192.168.1.20 -o evidence.mseal
+  meterseal controller --port /dev/serial/by-id/usb-ROHM_BP35A1 --credentials routeb.toml --mdms https://mdms.example
   meterseal controller discover`,
-		Args: cobra.NoArgs,
-		RunE: runController,
+		Args:        cobra.NoArgs,
+		RunE:        runController,
+		Annotations: daemon,
 	}
 	p := c.PersistentFlags()
 	p.StringSlice("meter", nil, "HOST[:PORT] of a meter; default: those that are found")
@@ -47,7 +50,8 @@ loopback does.`,
 	f.Duration("poll", time.Minute, "time between two readings")
 	f.Duration("collect-every", 5*time.Minute, "time between two looks for new evidence, beside those that announcements cause")
 	f.String("config", "", "TOML file with flags")
-	c.AddCommand(newControllerRead(), newControllerCollect(), newControllerDiscover())
+	portFlags(c)
+	c.AddCommand(newControllerRead(), newControllerCollect(), newControllerDiscover(), newDoctor())
 	return c
 }
 
@@ -57,21 +61,57 @@ type hems struct {
 	node   *echonet.Node
 	links  []echonet.Link
 	meters []controller.Meter
+	port   string // of the dongle, if there is one
 }
 
-// openHEMS listens and makes node and controller of the flags.
-func openHEMS(c *cobra.Command, cfg controller.Config) (*hems, error) {
+// openHEMS listens, or joins the meter behind a dongle, and makes node and
+// controller of the flags. steps, if not nil, is told of each step of a join.
+func openHEMS(c *cobra.Command, cfg controller.Config, steps func(routeb.Status)) (*hems, error) {
 	log, err := newLogger(c)
 	if err != nil {
 		return nil, err
 	}
 	h := &hems{}
+	if h.port, _ = c.Flags().GetString("port"); h.port != "" {
+		err = h.join(c, steps)
+	} else {
+		err = h.listen(c)
+	}
+	if err != nil {
+		return nil, err
+	}
+	id := echonet.Identity{Product: "METERSEAL", Serial: "HEMS"}
+	h.node = echonet.New(echonet.Config{
+		Links: h.links, Objects: []echonet.Object{echonet.NewController(id)}, Identity: id, Logger: log,
+		OnNotify: func(from net.Addr, f echonet.Frame) { h.Notify(from, f) },
+	})
+	cfg.Node, cfg.Meters, cfg.Logger, cfg.Groups = h.node, h.meters, log, h.groups()
+	h.Controller = controller.New(cfg)
+	return h, nil
+}
+
+// join reaches the one meter behind a dongle.
+func (h *hems) join(c *cobra.Command, steps func(routeb.Status)) error {
+	if c.Flags().Changed("meter") {
+		return usagef("--port and --meter exclude each other: a dongle has its own meter")
+	}
+	conn, s, err := dialRouteB(c, steps)
+	if err != nil {
+		return err
+	}
+	link, m := routebLink(conn, s)
+	h.links, h.meters = []echonet.Link{link}, []controller.Meter{m}
+	return nil
+}
+
+// listen opens sockets, and reads the addresses of the meters.
+func (h *hems) listen(c *cobra.Command) (err error) {
 	hosts, _ := c.Flags().GetStringSlice("meter")
 	loopback := len(hosts) > 0
 	for _, host := range hosts {
 		addr, err := meterAddr(host)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		loopback = loopback && addr.IP.IsLoopback()
 		h.meters = append(h.meters, controller.Meter{Addr: addr})
@@ -80,22 +120,19 @@ func openHEMS(c *cobra.Command, cfg controller.Config) (*hems, error) {
 	if len(addrs) == 0 && loopback {
 		addrs = []string{"127.0.0.1:0"}
 	}
-	if h.links, err = echonet.Listen(echonet.ListenConfig{Addrs: addrs}); err != nil {
-		return nil, err
-	}
-	id := echonet.Identity{Product: "METERSEAL", Serial: "HEMS"}
-	h.node = echonet.New(echonet.Config{
-		Links: h.links, Objects: []echonet.Object{echonet.NewController(id)}, Identity: id, Logger: log,
-		OnNotify: func(from net.Addr, f echonet.Frame) { h.Notify(from, f) },
-	})
-	cfg.Node, cfg.Meters, cfg.Logger = h.node, h.meters, log
+	h.links, err = echonet.Listen(echonet.ListenConfig{Addrs: addrs})
+	return err
+}
+
+// groups are where meters are looked for.
+func (h *hems) groups() []net.Addr {
+	var groups []net.Addr
 	for _, l := range h.links {
 		if l.Group != nil {
-			cfg.Groups = append(cfg.Groups, l.Group)
+			groups = append(groups, l.Group)
 		}
 	}
-	h.Controller = controller.New(cfg)
-	return h, nil
+	return groups
 }
 
 // meterAddr reads HOST[:PORT]; the default port is 3610.
@@ -119,7 +156,7 @@ func (h *hems) once(ctx context.Context, f func(context.Context) error) error {
 // one is the meter of a one-shot command.
 func (h *hems) one() (controller.Meter, error) {
 	if len(h.meters) != 1 {
-		return controller.Meter{}, usagef("--meter HOST[:PORT] is required, once; \"meterseal controller discover\" finds meters")
+		return controller.Meter{}, usagef("--meter HOST[:PORT] is required, once, or --port TTY; \"meterseal controller discover\" finds meters")
 	}
 	return h.meters[0], nil
 }
@@ -136,13 +173,18 @@ func runController(c *cobra.Command, _ []string) error {
 		}
 		cfg.Spool.Dir = filepath.Join(dir, "spool")
 	}
-	h, err := openHEMS(c, cfg)
+	h, err := openHEMS(c, cfg, nil)
 	if err != nil {
 		return err
 	}
 	pairs := linkPairs(h.links)
 	for _, m := range h.meters {
-		pairs = append(pairs, pair{"meter", m.Addr.String()})
+		if m.Addr != nil {
+			pairs = append(pairs, pair{"meter", m.Addr.String()})
+		}
+	}
+	if h.port != "" {
+		pairs = append(pairs, pair{"port", h.port})
 	}
 	if cfg.MDMS != "" {
 		pairs = append(pairs, pair{"mdms", cfg.MDMS})
@@ -158,7 +200,7 @@ func newControllerRead() *cobra.Command {
 		Example: "  meterseal controller read --meter 127.0.0.2 --json",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			h, err := openHEMS(c, controller.Config{})
+			h, err := openHEMS(c, controller.Config{}, nil)
 			if err != nil {
 				return err
 			}
@@ -231,7 +273,7 @@ func newControllerCollect() *cobra.Command {
 			cfg.Collect.Chain = true
 			bar := progress(c.ErrOrStderr(), "log bytes")
 			cfg.Collect.Progress = func(p controller.Progress) { bar(int64(p.Done), int64(p.Total)) }
-			h, err := openHEMS(c, cfg)
+			h, err := openHEMS(c, cfg, nil)
 			if err != nil {
 				return err
 			}
@@ -285,16 +327,11 @@ func newControllerDiscover() *cobra.Command {
 		Example: "  meterseal controller discover --listen 192.168.1.10",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			h, err := openHEMS(c, controller.Config{})
+			h, err := openHEMS(c, controller.Config{}, nil)
 			if err != nil {
 				return err
 			}
-			var groups []net.Addr
-			for _, l := range h.links {
-				if l.Group != nil {
-					groups = append(groups, l.Group)
-				}
-			}
+			groups := h.groups()
 			if len(groups) == 0 {
 				closeLinks(h.links)
 				return errors.New("no interface here has multicast: give the meter's address with --meter")

@@ -188,7 +188,10 @@ func (d *demo) path(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return d.askForSeal(ctx, head)
+	if head, err = d.askForSeal(ctx, head); err != nil {
+		return err
+	}
+	return d.routeB(ctx, head)
 }
 
 // trace shows what the meter does.
@@ -229,22 +232,21 @@ func (d *demo) relay(ctx context.Context, head controller.Head) (controller.Head
 }
 
 // askForSeal has the MDMS challenge the meter, and the courier carry both ways.
-func (d *demo) askForSeal(ctx context.Context, head controller.Head) error {
+func (d *demo) askForSeal(ctx context.Context, head controller.Head) (controller.Head, error) {
 	d.say("\nchallenge: the MDMS wants to know that the meter is alive now")
 	w, err := d.mdms.Challenge(ctx, d.meter.id, "the demo")
 	if err != nil {
-		return err
+		return head, err
 	}
 	seq := d.meter.meter.Status().LastSeq
 	col := controller.NewCollector(d.courier.node, controller.Meter{Addr: d.meter.addr()}, controller.CollectConfig{})
 	if err := col.Challenge(ctx, w.Message); err != nil {
-		return err
+		return head, err
 	}
 	if err := until(ctx, func() bool { s := d.meter.meter.Status(); return s.LastSeq > seq && s.SignedLength == s.Length }); err != nil {
-		return fmt.Errorf("the challenge was not answered: %w", err)
+		return head, fmt.Errorf("the challenge was not answered: %w", err)
 	}
-	_, err = d.relay(ctx, head)
-	return err
+	return d.relay(ctx, head)
 }
 
 // until waits for a condition, at most ten seconds.

@@ -38,11 +38,11 @@ func newLabMDMS(ctx context.Context, dir string, log *slog.Logger, trace func(st
 	}
 	ln, err := l.Listen(ctx, "127.0.0.1:0")
 	if err != nil {
-		return nil, errors.Join(err, l.Server.Close())
+		return nil, errors.Join(err, l.Close())
 	}
 	l.url = "http://" + ln.Addr().String()
 	if l.client, err = controller.NewClient(l.url, nil); err != nil {
-		return nil, errors.Join(err, ln.Close(), l.Server.Close())
+		return nil, errors.Join(err, ln.Close(), l.Close())
 	}
 	ctx, l.stop = context.WithCancel(ctx)
 	go func() {
@@ -53,7 +53,7 @@ func newLabMDMS(ctx context.Context, dir string, log *slog.Logger, trace func(st
 
 func (l *labMDMS) close() error {
 	l.stop()
-	return errors.Join(<-l.ended, l.Server.Close())
+	return errors.Join(<-l.ended, l.Close())
 }
 
 // enrol registers a meter as an administrator does.

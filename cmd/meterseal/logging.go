@@ -9,10 +9,17 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// daemon marks commands that run until they are stopped: they log their life
+// cycle. The others log what someone may want to know.
+var daemon = map[string]string{"daemon": "yes"}
+
 // newLogger makes the logger of a command: logrus on stderr, handed down to
 // the libraries as a slog.Logger.
 func newLogger(c *cobra.Command) (*slog.Logger, error) {
 	level, _ := c.Flags().GetString("log-level")
+	if _, ok := c.Annotations["daemon"]; !ok && !c.Flags().Changed("log-level") {
+		level = "warn"
+	}
 	format, _ := c.Flags().GetString("log-format")
 	return loggerTo(c.ErrOrStderr(), level, format)
 }

@@ -28,8 +28,9 @@ given its public half with "meterseal mdms key".`,
 		Example: `  meterseal mdms --store mdms.db
   meterseal mdms enrol --store mdms.db --meter FFFFFF-MS0000000001 --key meter1/meter.pem --scheme counter
   meterseal mdms meters --store mdms.db`,
-		Args: cobra.NoArgs,
-		RunE: runMDMS,
+		Args:        cobra.NoArgs,
+		RunE:        runMDMS,
+		Annotations: daemon,
 	}
 	p := c.PersistentFlags()
 	p.String("store", "mdms.db", "the SQLite file; made if missing")

@@ -37,8 +37,9 @@ one.`,
 		Example: `  meterseal meter --state meter1 --listen 127.0.0.2
   meterseal meter --state meter1 --specific all --mdms-key mdms.pem
   meterseal meter event --state meter1 fraud/40`,
-		Args: cobra.NoArgs,
-		RunE: runMeter,
+		Args:        cobra.NoArgs,
+		RunE:        runMeter,
+		Annotations: daemon,
 	}
 	moduleFlags(c)
 	f := c.Flags()

@@ -76,9 +76,9 @@ beats the environment, and the environment beats the file.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w; see %s --help", err, c.CommandPath())
 	})
-	root.PersistentFlags().String("log-level", "info", "log what is at least this severe: debug, info, warn, error")
+	root.PersistentFlags().String("log-level", "info", "log what is at least this severe: debug, info, warn, error; commands that end by themselves begin with warn")
 	root.PersistentFlags().String("log-format", "text", "form of the log on stderr: text or json")
-	root.AddCommand(newDemo(), newMeter(), newController(), newMDMS(), newVerify(), newKey(), newEchonet())
+	root.AddCommand(newDemo(), newMeter(), newDongle(), newController(), newMDMS(), newVerify(), newKey(), newEchonet())
 	for _, c := range descendants(root) {
 		prepare(c)
 	}
