@@ -1,6 +1,7 @@
 package routeb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -219,15 +220,7 @@ func (s *session) openAt(ctx context.Context, baud int, likely bool) error {
 	}
 	s.conn.count(func(st *Stats) { st.Opens++ })
 	s.line = newLine(port)
-	m := newSK(s.line, s.cfg, s)
-	s.modem = m
-	if !likely {
-		err = m.hello(ctx)
-	}
-	if err == nil {
-		err = s.probe(ctx)
-	}
-	if err != nil {
+	if err := s.identify(ctx, likely); err != nil {
 		s.line.close()
 		s.line = nil
 		return err
@@ -237,14 +230,37 @@ func (s *session) openAt(ctx context.Context, baud int, likely bool) error {
 	return nil
 }
 
+// identify tries the languages that modules speak.
+func (s *session) identify(ctx context.Context, likely bool) error {
+	text := newSK(s.line, s.cfg, s)
+	s.modem = text
+	if !likely {
+		if err := text.hello(ctx); err != nil {
+			return err
+		}
+		return s.probe(ctx)
+	}
+	languages := []modem{text, newBin(s.line, s.cfg, s)}
+	if s.conn.Status().Module.Family == "j11" {
+		slices.Reverse(languages)
+	}
+	var err error
+	for _, s.modem = range languages {
+		if err = s.probe(ctx); !errors.Is(err, ErrNoAnswer) {
+			return err
+		}
+	}
+	return err
+}
+
 func (s *session) probe(ctx context.Context) error {
 	s.conn.update(func(st *Status) { st.State, st.Expected = Probing, resetTime })
 	s.setLimited(false)
-	s.conn.count(func(st *Stats) { st.Resets++ })
 	module, err := s.modem.probe(ctx)
 	if err != nil {
 		return err
 	}
+	s.conn.count(func(st *Stats) { st.Resets++ })
 	s.log.Info("routeb: module", "family", module.Family, "version", module.Version, "mac", module.MAC)
 	s.conn.update(func(st *Status) {
 		module.Baud = st.Module.Baud
@@ -273,11 +289,15 @@ func (s *session) find(ctx context.Context) error {
 			return err
 		}
 		if len(found) > 0 {
-			s.found(slices.MaxFunc(found, func(a, b Network) int { return int(a.LQI) - int(b.LQI) }))
+			s.found(slices.MaxFunc(found, s.stronger))
 			return nil
 		}
 	}
 	return ErrNoBeacon
+}
+
+func (s *session) stronger(a, b Network) int {
+	return cmp.Compare(s.modem.power(a.LQI), s.modem.power(b.LQI))
 }
 
 func (s *session) scan(ctx context.Context, duration int, only *Network) ([]Network, error) {

@@ -56,7 +56,7 @@ func New(cfg Config) (*Dongle, error) {
 // closes the line. It returns nil when ctx has ended, ErrUnplugged, or what the line failed with. One Serve may run at a
 // time.
 func (d *Dongle) Serve(ctx context.Context, line io.ReadWriteCloser) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+	power, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	d.mu.Lock()
 	if d.loop != nil {
@@ -70,15 +70,19 @@ func (d *Dongle) Serve(ctx context.Context, line io.ReadWriteCloser) error {
 		baud = 115200
 	}
 	out := newOutput(l, line, baud)
-	lang := newText(r, d.profile, &d.flash, out, d.cfg.EchoOff, func() { cancel(ErrUnplugged) })
+	unplug := func() { cancel(ErrUnplugged) }
+	var lang language = newText(r, d.profile, &d.flash, out, d.cfg.EchoOff, unplug)
+	if d.profile.binary {
+		lang = newBinary(r, out, unplug)
+	}
 	r.host = lang
-	d.loop, d.radio, d.off = l, r, func() { cancel(ErrUnplugged) }
+	d.loop, d.radio, d.off = l, r, unplug
 	d.mu.Unlock()
 
 	var closing sync.Once
 	closeLine := func() { closing.Do(func() { _ = line.Close() }) }
 	l.spawn(func() { d.read(line, lang, l, cancel) })
-	l.run(ctx)
+	l.run(power)
 	r.end()
 	closeLine()
 	l.tasks.Wait()
@@ -86,16 +90,22 @@ func (d *Dongle) Serve(ctx context.Context, line io.ReadWriteCloser) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.loop, d.radio, d.off = nil, nil, nil
-	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-		return err
+	if ctx.Err() != nil {
+		return nil
 	}
-	return nil
+	return context.Cause(power)
 }
 
 // rated is a line that knows at which rate the host uses it.
 type rated interface{ Baud() int }
 
-func (d *Dongle) read(line io.Reader, lang *text, l *loop, cancel context.CancelCauseFunc) {
+// language is what a module speaks to its host.
+type language interface {
+	host
+	feed(b []byte)
+}
+
+func (d *Dongle) read(line io.Reader, lang language, l *loop, cancel context.CancelCauseFunc) {
 	b := make([]byte, 4096)
 	for {
 		n, err := line.Read(b)

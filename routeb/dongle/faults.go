@@ -60,7 +60,10 @@ const (
 	Refuse     Fault = "refuse"      // EVENT 24
 	SilentJoin Fault = "silent-join" // neither EVENT 24 nor 25
 
-	// Once each:
+	// At each start of route-B operation of a J11 module:
+	StartFails Fault = "start-fails" // the meter does not answer
+
+	// At occasions of their own:
 	Garbage    Fault = "garbage"     // at the first byte from the host: stray bytes and half a line
 	VersionErr Fault = "skver"       // at each SKVER: it fails
 	EndTimeout Fault = "end-timeout" // at each SKTERM: the meter does not answer
@@ -70,7 +73,7 @@ const (
 var allFaults = []Fault{
 	Unsent, NoResult, OnlyNS, OKFirst, OKLast, Neighbour, EchoData, Hang, Freeze, Forget, End24, End26, End27, End28, End29, Lapse,
 	Limit, Unplug, Frame, Drop, Delay, Late, Duplicate, Interleave, Noise, EmptyLine, LostByte, Split, NoBeacon, LateBeacon,
-	Foreign, Refuse, SilentJoin, Garbage, VersionErr, EndTimeout, NoRenewal,
+	Foreign, Refuse, SilentJoin, StartFails, Garbage, VersionErr, EndTimeout, NoRenewal,
 }
 
 // AllFaults returns every fault.

@@ -16,10 +16,11 @@ const (
 	RL7023IPS  Model = "rl7023-ips"
 	RL7023DSS  Model = "rl7023-dss"
 	MBRL702311 Model = "mb-rl7023-11"
+	BP35C2J11  Model = "bp35c2-j11" // and the other modules with the binary interface J11
 )
 
 // Models returns all models.
-func Models() []Model { return []Model{BP35A1, BP35C2, RL7023IPS, RL7023DSS, MBRL702311} }
+func Models() []Model { return []Model{BP35A1, BP35C2, RL7023IPS, RL7023DSS, MBRL702311, BP35C2J11} }
 
 // ParseModel reads the name of a model.
 func ParseModel(s string) (Model, error) {
@@ -39,6 +40,7 @@ type profile struct {
 	extraLines    bool   // writes an empty line and the TCP ports into EPORT, an empty line after EEDSCAN
 	trailingSpace bool   // after EINFO
 	hidesMAC      bool   // PANA datagrams carry FFFFFFFFFFFFFFFF as the sender's MAC address
+	binary        bool   // speaks J11, and nothing of the above
 }
 
 var profiles = map[Model]profile{
@@ -47,4 +49,5 @@ var profiles = map[Model]profile{
 	BP35C2:     {dual: true, version: "1.5.2", firmware: "BP35C2", product: true},
 	RL7023DSS:  {dual: true, version: "1.5.2", firmware: "BP35C2", product: true, hex: true},
 	MBRL702311: {dual: true, version: "1.5.2", firmware: "MB-RL7023-11", product: true, hex: true, trailingSpace: true, hidesMAC: true},
+	BP35C2J11:  {binary: true},
 }

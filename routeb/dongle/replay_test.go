@@ -13,6 +13,7 @@ import (
 	fixtures "github.com/meterseal/meterseal/fixtures/skstack"
 	"github.com/meterseal/meterseal/routeb"
 	"github.com/meterseal/meterseal/routeb/dongle"
+	"github.com/meterseal/meterseal/routeb/internal/j11"
 	"github.com/meterseal/meterseal/routeb/internal/skstack"
 )
 
@@ -58,15 +59,23 @@ func TestDongleRepeatsTheSampleSessions(t *testing.T) {
 		{dongle.BP35C2, "no-beacon=@1", 0xE1},
 		{dongle.RL7023DSS, "ok-last=@2", 0xB2},
 		{dongle.MBRL702311, "", 0xC4},
+		{dongle.BP35C2J11, "start-fails=@1,unsent=@2", 0xA1},
 	}
 	for _, tt := range tests {
 		t.Run(string(tt.model), func(t *testing.T) {
-			session, extras, err := fixtures.Session(string(tt.model))
+			file := string(tt.model)
+			if tt.model == dongle.BP35C2J11 {
+				file = "j11"
+			}
+			session, extras, err := fixtures.Session(file)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if tt.model == dongle.MBRL702311 {
+			switch tt.model {
+			case dongle.MBRL702311:
 				extras = nil // a capture from before the session, which chance alone repeats
+			case dongle.BP35C2J11:
+				extras = extras[:2] // what follows is said without being asked
 			}
 			for len(extras) > 0 && !extras[0].Host {
 				extras = extras[1:] // variants of a line, not of a session
@@ -142,8 +151,13 @@ func powerUp(t *testing.T, d *dongle.Dongle) io.ReadWriteCloser {
 	return host
 }
 
-// fromMeter returns the data of an ERXUDP line on the port of ECHONET Lite.
+// fromMeter returns the data of an ERXUDP line on the port of ECHONET Lite, or of a notification of that kind.
 func fromMeter(line []byte) []byte {
+	d := j11.Decoder{Unique: j11.FromModule}
+	d.Feed(line)
+	if f, _, _ := d.Next(); f.Code == j11.Received {
+		return f.Data[27:]
+	}
 	var p skstack.Parser
 	p.Feed(line)
 	it, _ := p.Next()
