@@ -30,7 +30,7 @@ func (n *Node) ask(ctx context.Context, f Frame, targets []net.Addr, times int, 
 	if f.SEOJ == (EOJ{}) {
 		f.SEOJ = n.self()
 	}
-	w := &pending{sent: &f, reply: make(chan reply, askQueue)}
+	w := &pending{group: true, sent: &f, reply: make(chan reply, askQueue)}
 	if err := n.await(w); err != nil {
 		return err
 	}

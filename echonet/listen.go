@@ -317,7 +317,7 @@ func (l *listener) broadcast() error {
 		b := &broadcastConn{UDPConn: c, in: ipv4.NewPacketConn(c), outs: map[int]*net.UDPConn{a.index: a.out}}
 		if err := b.in.SetControlMessage(ipv4.FlagInterface, true); err != nil {
 			_ = c.Close()
-			return nil // heard by multicast and directed broadcast all the same
+			return nil //nolint:nilerr // multicast and directed broadcast are heard all the same
 		}
 		byPort[a.port] = b
 		l.links = append(l.links, Link{PacketConn: b})

@@ -30,7 +30,8 @@ func (e *SNAError) Error() string {
 
 // pending is a request that waits for its answer, in Node.pending by its TID.
 type pending struct {
-	host  Host // who may answer, once; zero for anyone, when a group was asked
+	group bool // anyone may answer, and many do
+	host  Host // who may answer, otherwise
 	sent  *Frame
 	reply chan reply
 }
@@ -44,7 +45,7 @@ type reply struct {
 // service family. The source port means nothing.
 func (w *pending) answeredBy(host Host, f *Frame) bool {
 	done, refused := w.sent.ESV.answers()
-	return (w.host == Host{} || w.host == host) &&
+	return (w.group || w.host == host) &&
 		w.sent.DEOJ.Matches(f.SEOJ) && w.sent.SEOJ == f.DEOJ &&
 		(f.ESV == done || f.ESV == refused && refused != 0)
 }
@@ -60,7 +61,7 @@ func (n *Node) answer(from net.Addr, f *Frame) error {
 		}
 		return ErrUnasked
 	}
-	if w.host != (Host{}) {
+	if !w.group {
 		delete(n.pending, f.TID)
 	}
 	select {
@@ -123,6 +124,9 @@ func (n *Node) self() EOJ {
 func (n *Node) Request(ctx context.Context, peer net.Addr, f Frame) (Frame, error) {
 	if !f.ESV.IsRequest() {
 		return Frame{}, fmt.Errorf("echonet: request with %v: %w", f.ESV, ErrService)
+	}
+	if peer == nil {
+		return Frame{}, fmt.Errorf("echonet: %v to nobody: %w", f.ESV, ErrNoLink)
 	}
 	if f.SEOJ == (EOJ{}) {
 		f.SEOJ = n.self()

@@ -633,6 +633,9 @@ func TestRequestErrors(t *testing.T) {
 		if _, err := ctl.Request(t.Context(), meterAddr, large); !errors.Is(err, echonet.ErrOversize) {
 			t.Errorf("too large: got %v", err)
 		}
+		if _, err := ctl.Request(t.Context(), nil, get); !errors.Is(err, echonet.ErrNoLink) {
+			t.Errorf("nobody: got %v", err)
+		}
 		if _, err := ctl.Request(t.Context(), udp("[fd00::1]:3610"), get); !errors.Is(err, echonet.ErrNoLink) {
 			t.Errorf("no link of that family: got %v", err)
 		}

@@ -105,7 +105,7 @@ func (c *Conn) LocalAddr() net.Addr { return c.addr }
 
 // Close implements net.PacketConn.
 func (c *Conn) Close() error {
-	err := error(net.ErrClosed)
+	err := net.ErrClosed
 	c.once.Do(func() {
 		close(c.close)
 		c.net.mu.Lock()

@@ -188,7 +188,7 @@ func TestM3(t *testing.T) {
 func TestM4(t *testing.T) {
 	statement(t, "M4", "EA and EB are notified within 5 minutes of :00 and :30, with the time of the boundary.")
 	synctest.Test(t, func(t *testing.T) {
-		src := &moving{house: house{}, offset: noon.Sub(time.Now())}
+		src := &moving{house: house{}, offset: time.Until(noon)}
 		m, err := meter.New(meter.Config{Source: src, Reverse: true})
 		if err != nil {
 			t.Fatal(err)
