@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -209,6 +210,28 @@ func TestClosedLinksEndServe(t *testing.T) {
 	}
 	if _, err := node.Get(t.Context(), meterAddr, echonet.LowVoltageMeter, 0xE7); err == nil {
 		t.Error("a request after Serve has no error")
+	}
+}
+
+// The links of a node that has ended serve another one.
+func TestLinksCanBeServedAgain(t *testing.T) {
+	var n memlink.Network
+	r := &rig{t: t, net: &n}
+	r.peer = r.listen(peerAt.String())
+	link := r.listen(nodeAt.String())
+	for range 3 {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() {
+			done <- echonet.New(echonet.Config{Links: []echonet.Link{{PacketConn: link}}}).Serve(ctx)
+		}()
+		if got := r.ask(aliveRequest); got != strings.ReplaceAll(aliveAnswer, " ", "") {
+			t.Errorf("got %s", got)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -177,27 +177,33 @@ func TestSeveralNetworks(t *testing.T) {
 		})
 	}
 
-	t.Run("limited broadcast", func(t *testing.T) {
-		// From a socket of its own, as a broadcast leaves by the first network only.
-		var c *net.UDPConn
-		there.run(func() {
-			var err error
-			if c, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(10, 36, 20, 2), Port: 3611}); err != nil {
+	for _, to := range []string{"255.255.255.255:3610", "10.36.20.255:3610", "224.0.23.0:3610"} {
+		t.Run("one answer to "+to, func(t *testing.T) {
+			// From a socket of its own that sends by the second network.
+			var c *net.UDPConn
+			there.run(func() {
+				var err error
+				if c, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(10, 36, 20, 2), Port: 3611}); err != nil {
+					t.Error(err)
+				}
+				bind(t, c, "two")
+			})
+			defer c.Close()
+			answered, unmatched := meter.Stats().Answered, ctl.Stats().Unmatched
+			if _, err := c.WriteTo(unhex(t, "1081000105ff010288016201e700"), udp(to)); err != nil {
+				t.Fatal(err)
+			}
+			// The answer goes to port 3610, where the controller did not ask for it. Then
+			// one that is asked for, so that what was on its way has come.
+			waitFor(t, func() bool { return ctl.Stats().Unmatched > unmatched })
+			if _, err := ctl.Get(t.Context(), udp("10.36.20.1:3610"), echonet.LowVoltageMeter, 0xE7); err != nil {
 				t.Error(err)
 			}
-			bind(t, c, "two")
+			if got := meter.Stats().Answered - answered; got != 2 {
+				t.Errorf("got %d answers, want 2", got)
+			}
 		})
-		defer c.Close()
-		before := meter.Stats().Answered
-		if _, err := c.WriteTo(unhex(t, "1081000105ff010288016201e700"), udp("255.255.255.255:3610")); err != nil {
-			t.Fatal(err)
-		}
-		// The answer goes to port 3610, where the controller did not ask for it.
-		waitFor(t, func() bool { return meter.Stats().Answered > before && ctl.Stats().Unmatched > 0 })
-		if got := meter.Stats().Answered - before; got != 1 {
-			t.Errorf("got %d answers, want 1", got)
-		}
-	})
+	}
 
 	// What the meter sent to its groups did not come back to it as if others had.
 	if s := meter.Stats(); s.Dropped != 0 || s.WriteErrors != 0 {

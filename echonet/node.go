@@ -132,7 +132,7 @@ func (n *Node) Close() error {
 // hands out answers and notifications, until ctx ends, which is no error, or all
 // links are closed, which is net.ErrClosed. It can be called once; requests that
 // still wait when it ends fail with ErrStopped. All that it started has ended
-// when it returns. The links are still open, but past their deadlines.
+// when it returns. The links are still open, and another Node may serve them.
 func (n *Node) Serve(ctx context.Context) error {
 	if n.err != nil {
 		return n.err
@@ -141,6 +141,9 @@ func (n *Node) Serve(ctx context.Context) error {
 		return errors.New("echonet: node served twice")
 	}
 	defer close(n.stopped)
+	for _, p := range n.ports {
+		_ = p.conn.SetDeadline(time.Time{}) // an earlier node left it in the past
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var readers, others sync.WaitGroup

@@ -3,12 +3,16 @@ package meter_test
 import (
 	"bytes"
 	"fmt"
+	"net"
+	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meterseal/meterseal/echonet"
+	"github.com/meterseal/meterseal/echonet/memlink"
 	"github.com/meterseal/meterseal/echonet/meter"
 )
 
@@ -257,6 +261,60 @@ func TestGetOfEverything(t *testing.T) {
 		}
 		t.Logf("release %c: %d properties, %d bytes", release, len(a.Properties), size)
 	}
+}
+
+// Controllers that write and read in one message do not disturb each other, each
+// over a link of its own.
+func TestControllersAtATime(t *testing.T) {
+	l := newLog()
+	c := full('R')
+	c.Source, c.Evidence = &house{now: noon}, l
+	m, err := meter.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, net: &memlink.Network{}}
+	var wg sync.WaitGroup
+	for i := range 4 {
+		at := fmt.Sprintf("10.0.%d.1:3610", i)
+		r.serve(at, echonet.Config{Objects: []echonet.Object{m}})
+		peer := r.listen(fmt.Sprintf("10.0.%d.2:3610", i))
+		wg.Go(func() {
+			for n := range 200 {
+				day, offset := byte((n+25*i)%100), uint64(n*i)
+				f := echonet.Frame{
+					TID: uint16(n), SEOJ: echonet.Controller, DEOJ: echonet.LowVoltageMeter, ESV: echonet.SetGet,
+					Properties:    []echonet.Property{{EPC: 0xE5, EDT: []byte{day}}, {EPC: 0xF2, EDT: cursor(offset)}},
+					GetProperties: append([]echonet.Property{{EPC: 0xE2}}, windows[:3]...),
+				}
+				b, err := f.AppendBinary(nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				peer.WriteTo(b, net.UDPAddrFromAddrPort(netip.MustParseAddrPort(at)))
+				for {
+					buf := make([]byte, 2000)
+					size, _, err := peer.ReadFrom(buf)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					var a echonet.Frame
+					if a.UnmarshalBinary(buf[:size]) != nil || a.ESV != echonet.SetGetRes {
+						continue // an announcement
+					}
+					h, err := meter.ParseDayHistory(a.GetProperties[0].EDT)
+					w, _, err2 := meter.ParseWindow(a.GetProperties[1].EDT)
+					if err != nil || err2 != nil || h.Day != int(day) || w.Offset != offset {
+						t.Errorf("asked day %d, offset %d: got %d, %d", day, offset, h.Day, w.Offset)
+					}
+					break
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestWithoutEvidence(t *testing.T) {
