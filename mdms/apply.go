@@ -30,6 +30,7 @@ func (in *ingest) apply(ctx context.Context, t *store.Tx) error {
 	moves := newest.Segment() >= row.Segment // otherwise it fills a gap
 	if moves {
 		row.Segment, row.Since, row.Stale, row.Tail, row.Findings = newest.Segment(), in.now, false, r.Tail, r.Findings
+		in.result.Head = headOf(newest)
 	}
 	if err := t.Swap(ctx, row); err != nil {
 		return err

@@ -70,7 +70,11 @@ func (in *ingest) run(ctx context.Context) error {
 	}
 	r := in.report
 	in.result = Result{
-		Meter: in.meter(), Verdict: r.Verdict, Charge: r.Charge, Proven: r.Proven, Tail: r.Tail, NeedFrom: r.NeedFrom, Findings: r.Findings,
+		Verdict: r.Verdict, Charge: r.Charge, Proven: r.Proven, Tail: r.Tail, NeedFrom: r.NeedFrom, Findings: r.Findings,
+		Head: headOf(in.head), Work: []Work{},
+	}
+	if in.meter().Valid() {
+		in.result.Meter = in.meter()
 	}
 	if err := in.decide(ctx); err != nil {
 		return err
@@ -78,7 +82,13 @@ func (in *ingest) run(ctx context.Context) error {
 	if in.news {
 		in.s.work.wake()
 	}
-	return in.finish(ctx)
+	if !in.known {
+		return nil
+	}
+	return in.s.store.Read(ctx, func(v *store.View) (err error) {
+		in.result.Work, err = appendWork(ctx, v, []Work{}, in.meter())
+		return err
+	})
 }
 
 // judge verifies the bundle against what is known of the meter. All of that is
@@ -149,7 +159,9 @@ func (in *ingest) decide(ctx context.Context) error {
 	switch {
 	case !in.known:
 		in.result.Outcome = Rejected
-		in.note(FindingUnknownMeter, "the meter is not enrolled")
+		if in.result.Meter != (eventlog.MeterID{}) {
+			in.note(FindingUnknownMeter, "the meter is not enrolled")
+		}
 		return in.update(ctx, in.refuse)
 	case r.Verdict.Applied() && len(r.Advance) > 0:
 		in.result.Outcome = Applied
@@ -185,27 +197,6 @@ func (in *ingest) update(ctx context.Context, do func(context.Context, *store.Tx
 			}
 		}
 		return do(ctx, t)
-	})
-}
-
-// finish adds what the meter's head is now, and the work for it.
-func (in *ingest) finish(ctx context.Context) error {
-	in.result.Work = []Work{}
-	if !in.known {
-		return nil
-	}
-	return in.s.store.Read(ctx, func(v *store.View) error {
-		row, err := v.Head(ctx, in.meter())
-		if err != nil {
-			return err
-		}
-		head, err := v.Segment(ctx, in.meter(), row.Segment)
-		if err != nil {
-			return err
-		}
-		in.result.Head = headOf(head)
-		in.result.Work, err = appendWork(ctx, v, in.result.Work, in.meter())
-		return err
 	})
 }
 

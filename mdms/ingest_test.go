@@ -196,6 +196,30 @@ func TestForkKeepsBothHistories(t *testing.T) {
 	})
 }
 
+// TestForkIsFoundFromItsEnd: a courier that brings only new bytes of the second
+// history is asked for all of it, and that is the proof.
+func TestForkIsFoundFromItsEnd(t *testing.T) {
+	eachScheme(t, func(t *testing.T, r *rig, m *eventlogtest.Meter) {
+		m.Fill(10)
+		image := m.Clone()
+		m.Fill(10)
+		head := r.send("a", m.Bundle()).Head
+		for range 15 {
+			image.Event(eventlogtest.Ordinary)
+		}
+		image.Event(eventlogtest.Specific)
+		res := r.send("a", image.BundleFrom(1, int(head.Length)))
+		if m.Key.Scheme == eventlog.SchemeDigest {
+			// A counter tells at once, bytes only when all are there.
+			want(t, res, mdms.NeedFrom, verify.Incomplete)
+			r.verdict(m.ID, "INTACT")
+		}
+		want(t, r.send("a", image.Bundle()), mdms.Fork, verify.Forked)
+		r.verdict(m.ID, "FORKED")
+		r.holds(m)
+	})
+}
+
 // TestRelabelledSealsFrameNobody: a courier puts a genuine seal on other bytes.
 // The meter is asked for its log once an hour at most, and stays INTACT.
 func TestRelabelledSealsFrameNobody(t *testing.T) {

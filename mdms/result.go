@@ -52,7 +52,7 @@ func headOf(h *verify.Head) Head {
 
 // Result is the answer to a bundle.
 type Result struct {
-	Meter    eventlog.MeterID `json:"meter"` // as the bundle claims
+	Meter    eventlog.MeterID `json:"meter,omitzero"` // as the bundle claims; zero: it names none
 	Outcome  Outcome          `json:"outcome"`
 	Verdict  verify.Verdict   `json:"verdict"` // on this bundle
 	Charge   verify.Charge    `json:"charge,omitempty"`

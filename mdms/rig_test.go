@@ -1,9 +1,12 @@
 package mdms_test
 
 import (
+	"flag"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -16,7 +19,23 @@ import (
 	"github.com/meterseal/meterseal/mdms"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// SQLite in Go is slow under the race detector: fewer checks, more of
+	// them with EFFORT.
+	if err := flag.Set("rapid.checks", strconv.Itoa(20*effort())); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// effort scales how much is tried: environment variable EFFORT, default 1.
+func effort() int {
+	if n, err := strconv.Atoi(os.Getenv("EFFORT")); err == nil && n > 0 {
+		return n
+	}
+	return 1
+}
 
 // clock is a clock that moves when it is told to.
 type clock struct {

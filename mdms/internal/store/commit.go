@@ -89,13 +89,13 @@ func (s *Store) commit(ctx context.Context, batch []*job) {
 // attempt runs the jobs in one transaction. An error means that none of them
 // had an effect. A job that met a conflict had none and disturbs no other.
 func (s *Store) attempt(ctx context.Context, batch []*job) error {
-	tx, err := s.write.BeginTx(ctx, nil)
+	tx, err := s.write.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("mdms: write: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // without effect after Commit
 	for _, j := range batch {
-		j.err = j.do(&Tx{View{tx, s.tenant}, tx})
+		j.err = j.do(&Tx{View{tx, s.write, s.tenant}})
 		if j.err != nil && !errors.Is(j.err, ErrConflict) {
 			return j.err
 		}

@@ -30,10 +30,9 @@ func (t *Tx) Charge(ctx context.Context, r Rejected, verdict string, q Quota) er
 	if err != nil || len(r.Body) == 0 {
 		return err
 	}
-	var bundles, bytes int64
-	err = t.q.QueryRowContext(ctx, `SELECT COUNT(*), COALESCE(SUM(size), 0) FROM rejected WHERE tenant = $1 AND courier = $2`,
-		t.tenant, r.Courier).Scan(&bundles, &bytes)
-	if err != nil || bundles >= q.Bundles || bytes+int64(len(r.Body)) > q.Bytes {
+	kept, err := one(ctx, &t.View, func(k *Quota, scan func(...any) error) error { return scan(&k.Bundles, &k.Bytes) },
+		`SELECT COUNT(*), COALESCE(SUM(size), 0) FROM rejected WHERE tenant = $1 AND courier = $2`, t.tenant, r.Courier)
+	if err != nil || kept.Bundles >= q.Bundles || kept.Bytes+int64(len(r.Body)) > q.Bytes {
 		return err
 	}
 	_, err = t.exec(ctx, `INSERT INTO rejected (tenant, meter, courier, digest, reason, size, body, received) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -63,14 +62,12 @@ func (v *View) Charges(ctx context.Context, after Charged, limit int) ([]Charged
 
 // Accusers returns how many couriers other than the given one have earned a
 // verdict with evidence of the meter since then.
-func (v *View) Accusers(ctx context.Context, meter, courier, verdict string, since time.Time) (n int, err error) {
-	err = v.q.QueryRowContext(ctx, `SELECT COUNT(*) FROM couriers WHERE tenant = $1 AND meter = $2 AND courier <> $3 AND verdict = $4 AND latest >= $5`,
-		v.tenant, meter, courier, verdict, millis(since)).Scan(&n)
-	return n, err
+func (v *View) Accusers(ctx context.Context, meter, courier, verdict string, since time.Time) (int, error) {
+	return value[int](ctx, v, `SELECT COUNT(*) FROM couriers WHERE tenant = $1 AND meter = $2 AND courier <> $3 AND verdict = $4 AND latest >= $5`,
+		v.tenant, meter, courier, verdict, millis(since))
 }
 
 // RejectedCount returns how many refused bundles of a courier are kept.
-func (v *View) RejectedCount(ctx context.Context, courier string) (n int64, err error) {
-	err = v.q.QueryRowContext(ctx, `SELECT COUNT(*) FROM rejected WHERE tenant = $1 AND courier = $2`, v.tenant, courier).Scan(&n)
-	return n, err
+func (v *View) RejectedCount(ctx context.Context, courier string) (int64, error) {
+	return value[int64](ctx, v, `SELECT COUNT(*) FROM rejected WHERE tenant = $1 AND courier = $2`, v.tenant, courier)
 }

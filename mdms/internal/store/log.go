@@ -19,24 +19,23 @@ func (t *Tx) AppendLog(ctx context.Context, id eventlog.MeterID, segment uint32,
 
 // Log returns the verified bytes of a segment from its beginning.
 func (v *View) Log(ctx context.Context, id eventlog.MeterID, segment uint32) ([]byte, error) {
-	rows, err := v.q.QueryContext(ctx, `SELECT start, bytes FROM log_chunks WHERE tenant = $1 AND meter = $2 AND segment = $3 ORDER BY start`,
-		v.tenant, id.String(), segment)
+	type chunk struct {
+		start int64
+		bytes []byte
+	}
+	chunks, err := list(ctx, v, func(c *chunk, scan func(...any) error) error { return scan(&c.start, &c.bytes) },
+		`SELECT start, bytes FROM log_chunks WHERE tenant = $1 AND meter = $2 AND segment = $3 ORDER BY start`, v.tenant, id.String(), segment)
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	var log, chunk []byte
-	for rows.Next() {
-		var start int64
-		if err := rows.Scan(&start, &chunk); err != nil {
-			return nil, err
-		}
-		if start != int64(len(log)) {
+	var log []byte
+	for _, c := range chunks {
+		if c.start != int64(len(log)) {
 			return nil, fmt.Errorf("mdms: the stored log of meter %s, segment %d, has a hole at %d", id, segment, len(log))
 		}
-		log = append(log, chunk...)
+		log = append(log, c.bytes...)
 	}
-	return log, rows.Err()
+	return log, nil
 }
 
 // AddSeal keeps a seal that verified.
@@ -70,12 +69,6 @@ func (v *View) SealAt(ctx context.Context, id eventlog.MeterID, key eventlog.Key
 // AddEvents keeps a row for each specific record in the newly signed bytes of
 // a segment.
 func (t *Tx) AddEvents(ctx context.Context, id eventlog.MeterID, a *verify.Advance) error {
-	stmt, err := t.tx.PrepareContext(ctx, `INSERT INTO events (tenant, meter, segment, seq, class, code, profile, at, boot, uptime, flags, payload)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`)
-	if err != nil {
-		return err
-	}
-	defer stmt.Close()
 	for log := a.Log; len(log) > 0; {
 		var r eventlog.Record
 		n, err := r.Next(log)
@@ -86,7 +79,9 @@ func (t *Tx) AddEvents(ctx context.Context, id eventlog.MeterID, a *verify.Advan
 		if !r.Specific() {
 			continue
 		}
-		_, err = stmt.ExecContext(ctx, t.tenant, id.String(), a.Head.Segment(), r.Seq, int64(r.Class), r.Code, int64(a.Head.Header.Profile),
+		_, err = t.exec(ctx, `INSERT INTO events (tenant, meter, segment, seq, class, code, profile, at, boot, uptime, flags, payload)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+			t.tenant, id.String(), a.Head.Segment(), r.Seq, int64(r.Class), r.Code, int64(a.Head.Header.Profile),
 			r.Millis, r.Boot, r.Uptime, r.Flags, append([]byte{}, r.Payload...))
 		if err != nil {
 			return err

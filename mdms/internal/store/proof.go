@@ -22,9 +22,8 @@ type Proof struct {
 // AddProof keeps a proof unless it is there already, or the meter has limit of
 // that verdict: more would prove nothing more.
 func (t *Tx) AddProof(ctx context.Context, id eventlog.MeterID, p Proof, limit int) error {
-	var n int
-	err := t.q.QueryRowContext(ctx, `SELECT COUNT(*) FROM proofs WHERE tenant = $1 AND meter = $2 AND verdict = $3`,
-		t.tenant, id.String(), p.Verdict).Scan(&n)
+	n, err := value[int](ctx, &t.View, `SELECT COUNT(*) FROM proofs WHERE tenant = $1 AND meter = $2 AND verdict = $3`,
+		t.tenant, id.String(), p.Verdict)
 	if err != nil || n >= limit {
 		return err
 	}

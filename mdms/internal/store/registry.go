@@ -131,8 +131,7 @@ func (t *Tx) RevokeKey(ctx context.Context, id eventlog.MeterID, key eventlog.Ke
 
 // Audit notes an act on a meter that a person will want to look up.
 func (t *Tx) Audit(ctx context.Context, id eventlog.MeterID, at time.Time, action, format string, args ...any) error {
-	var last int64
-	err := t.q.QueryRowContext(ctx, `SELECT COALESCE(MAX(entry), 0) FROM audit WHERE tenant = $1 AND meter = $2`, t.tenant, id.String()).Scan(&last)
+	last, err := value[int64](ctx, &t.View, `SELECT COALESCE(MAX(entry), 0) FROM audit WHERE tenant = $1 AND meter = $2`, t.tenant, id.String())
 	if err != nil {
 		return err
 	}

@@ -30,10 +30,11 @@ var (
 // Store is the data of one tenant. Its methods may be called at the same time.
 type Store struct {
 	tenant string
-	write  *sql.DB // one connection
-	read   *sql.DB
+	write  *pool
+	read   *pool
 
-	lead chan struct{} // holds a token while somebody commits
+	lead  chan struct{} // holds a token while somebody commits: there is one writer
+	reads chan struct{} // one token per view
 
 	mu    sync.Mutex // guards queue
 	queue []*job
@@ -51,70 +52,101 @@ func Open(ctx context.Context, path, tenant string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mdms: store %s: %w", path, err)
 	}
-	s := &Store{tenant: tenant, lead: make(chan struct{}, 1)}
+	readers := max(4, 2*runtime.GOMAXPROCS(0))
+	s := &Store{tenant: tenant, lead: make(chan struct{}, 1), reads: make(chan struct{}, readers)}
 	// Acknowledged means durable: synchronous FULL flushes each commit.
 	// Writers begin immediate, since a read that turns into a write may
 	// fail however long it waits.
-	if s.write, err = open(abs, url.Values{"_txlock": {"immediate"}, "_journal_mode": {"WAL"}, "_synchronous": {"FULL"}}); err != nil {
+	s.write, err = open(abs, 1, url.Values{"_txlock": {"immediate"}, "_journal_mode": {"WAL"}, "_synchronous": {"FULL"}})
+	if err != nil {
 		return nil, err
 	}
-	s.write.SetMaxOpenConns(1)
-	if err := migrate(ctx, s.write); err != nil {
-		s.write.Close()
+	if err := migrate(ctx, s.write.db); err != nil {
+		s.write.db.Close()
 		return nil, fmt.Errorf("mdms: store %s: %w", path, err)
 	}
-	if s.read, err = open(abs, url.Values{"_query_only": {"true"}}); err != nil {
-		s.write.Close()
+	if s.read, err = open(abs, readers, url.Values{"_query_only": {"true"}}); err != nil {
+		s.write.db.Close()
 		return nil, err
 	}
-	s.read.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
 	return s, nil
 }
 
-func open(abs string, q url.Values) (*sql.DB, error) {
+// pool is a database with its statements, each of which is parsed once per
+// connection.
+type pool struct {
+	db *sql.DB
+
+	mu    sync.Mutex // guards stmts
+	stmts map[string]*sql.Stmt
+}
+
+// open opens a pool for users transactions at once. It sets no limit on
+// connections: a statement that is new is first prepared beside the
+// transaction that wants it.
+func open(abs string, users int, q url.Values) (*pool, error) {
 	q.Set("_busy_timeout", busyTimeout)
 	dsn := url.URL{Scheme: "file", OmitHost: true, Path: abs, RawQuery: q.Encode()}
 	db, err := sql.Open("sqlite", dsn.String())
 	if err != nil {
 		return nil, fmt.Errorf("mdms: store %s: %w", abs, err)
 	}
-	return db, nil
+	db.SetMaxIdleConns(users + 1)
+	return &pool{db: db, stmts: make(map[string]*sql.Stmt)}, nil
+}
+
+// prepare returns the statement for use in tx. Closing it leaves it prepared.
+func (p *pool) prepare(ctx context.Context, tx *sql.Tx, query string) (*sql.Stmt, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	stmt := p.stmts[query]
+	if stmt == nil {
+		var err error
+		if stmt, err = p.db.PrepareContext(ctx, query); err != nil {
+			return nil, err
+		}
+		p.stmts[query] = stmt
+	}
+	return tx.StmtContext(ctx, stmt), nil
 }
 
 // Close ends all use of the store.
-func (s *Store) Close() error { return errors.Join(s.read.Close(), s.write.Close()) }
-
-// queryer is what *sql.DB and *sql.Tx have in common.
-type queryer interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
+func (s *Store) Close() error { return errors.Join(s.read.db.Close(), s.write.db.Close()) }
 
 // View reads one consistent state of the store.
 type View struct {
-	q      queryer
+	tx     *sql.Tx
+	pool   *pool
 	tenant string
 }
 
 // Read runs read on a view that no writer changes meanwhile.
 func (s *Store) Read(ctx context.Context, read func(*View) error) error {
-	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	select {
+	case s.reads <- struct{}{}:
+		defer func() { <-s.reads }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	tx, err := s.read.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return fmt.Errorf("mdms: read: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was written
-	return read(&View{tx, s.tenant})
+	return read(&View{tx, s.read, s.tenant})
 }
 
 // Tx is one durable change. It reads its own writes.
-type Tx struct {
-	View
-	tx *sql.Tx
-}
+type Tx struct{ View }
 
 // exec runs one statement and returns the number of rows that it changed.
 func (t *Tx) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	r, err := t.tx.ExecContext(ctx, query, args...)
+	stmt, err := t.pool.prepare(ctx, t.tx, query)
+	if err != nil {
+		return 0, err
+	}
+	defer stmt.Close()
+	r, err := stmt.ExecContext(ctx, args...)
 	if err != nil {
 		return 0, err
 	}
@@ -123,7 +155,12 @@ func (t *Tx) exec(ctx context.Context, query string, args ...any) (int64, error)
 
 // list scans all rows of a query. scan is called with the row's Scan.
 func list[T any](ctx context.Context, v *View, scan func(*T, func(...any) error) error, query string, args ...any) ([]T, error) {
-	rows, err := v.q.QueryContext(ctx, query, args...)
+	stmt, err := v.pool.prepare(ctx, v.tx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer stmt.Close()
+	rows, err := stmt.QueryContext(ctx, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -142,9 +179,19 @@ func list[T any](ctx context.Context, v *View, scan func(*T, func(...any) error)
 // one scans the row of a query. No row is ErrNotFound.
 func one[T any](ctx context.Context, v *View, scan func(*T, func(...any) error) error, query string, args ...any) (T, error) {
 	var t T
-	err := scan(&t, v.q.QueryRowContext(ctx, query, args...).Scan)
+	stmt, err := v.pool.prepare(ctx, v.tx, query)
+	if err != nil {
+		return t, err
+	}
+	defer stmt.Close()
+	err = scan(&t, stmt.QueryRowContext(ctx, args...).Scan)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
 	}
 	return t, err
+}
+
+// value scans the only column of the only row of a query.
+func value[T any](ctx context.Context, v *View, query string, args ...any) (T, error) {
+	return one(ctx, v, func(t *T, scan func(...any) error) error { return scan(t) }, query, args...)
 }
