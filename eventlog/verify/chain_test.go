@@ -99,6 +99,10 @@ func TestAGapInsideOneBundle(t *testing.T) {
 		u.Parts = append(u.Parts[:2], u.Parts[3:]...)
 		wantMissing(t, w.verify(u), verify.Missing{First: 3, Last: 3, By: verify.ChargeCourier})
 
+		// The same at first sight.
+		u = parts(m, m.Segment(1).Part(0), m.Segment(3).Part(0))
+		wantMissing(t, newWorld(t, m).verify(u), verify.Missing{First: 2, Last: 2, By: verify.ChargeCourier})
+
 		// The nearest known one is the head, although the bundle brings an
 		// earlier segment late.
 		w.accept(segment(m, 3), verify.Gap)
@@ -135,7 +139,7 @@ func TestLateBytesMustFitTheChain(t *testing.T) {
 		if m.Key.Scheme == eventlog.SchemeCounter {
 			// The counters are between those that are known, and unused: only
 			// the chain can tell.
-			w.seals = map[uint64]*eventlog.Seal{}
+			clear(w.seals)
 		}
 		other := twin.Clone()
 		other.Fill(9)
@@ -146,6 +150,9 @@ func TestLateBytesMustFitTheChain(t *testing.T) {
 		}
 		other.Open().Seals[len(other.Open().Seals)-1] = other.SealAt(other.Open(), len(s.Log), m.Open().Seals[0].Counter-1)
 		contradiction(segment(other, 1), "closed at the same length, other bytes")
+		w.forgetBytes = true
+		contradiction(parts(other, other.Open().Part(known)), "the same, and the known bytes are not kept")
+		w.forgetBytes = false
 
 		other = twin.Clone()
 		other.Event(eventlogtest.Specific)
@@ -224,6 +231,9 @@ func TestLinkThatContradictsWhatIsKnown(t *testing.T) {
 		image.Begin(2, uint64(known), eventlog.Digest{1})
 		image.Seal()
 		contradiction(image, w, "the same length, another digest")
+		w.forgetBytes = true
+		contradiction(image, w, "the same, and the known bytes are not kept")
+		w.forgetBytes = false
 
 		// A segment that is known to be closed cannot have been longer.
 		closed := m.Clone()
@@ -240,6 +250,11 @@ func TestLinkThatContradictsWhatIsKnown(t *testing.T) {
 		image.Begin(2, uint64(len(image.Open().Log)), eventlog.Digest{1})
 		image.Seal()
 		contradiction(image, w2, "another digest than that of a closed one")
+		image = closed.Clone()
+		image.Segments = image.Segments[:1]
+		image.Begin(2, uint64(len(image.Open().Log))+64, image.Open().Digest(len(image.Open().Log)))
+		image.Seal()
+		contradiction(image, w2, "the digest of a closed one, another length")
 
 		// A segment that goes on where the last one did not end.
 		image = m.Clone()
@@ -281,6 +296,14 @@ func TestDamagedLogIsAGapThatTheMeterAdmits(t *testing.T) {
 		w.forgetBytes = true
 		admitted(image, uint64(known), verify.FindDamaged, verify.FindSeqReused, verify.FindSegmentPartial)
 		w.forgetBytes = false
+
+		// Zeros say it without a LOG_DAMAGED.
+		image = m.Clone()
+		image.Begin(2, 0, eventlog.Digest{})
+		image.Seal()
+		r := w.verify(segment(image, 2))
+		wantReport(t, r, verify.Gap, verify.FindSegmentPartial)
+		wantProof(t, r, verify.ChargeMeter)
 
 		// A prefix that never was one is no excuse.
 		image = m.Clone()
@@ -327,9 +350,125 @@ func TestLateBytesOfADamagedSegment(t *testing.T) {
 			twin.Event(eventlogtest.Specific)
 			delete(w.heads, 1)
 			delete(w.bytes, 1)
-			w.seals = map[uint64]*eventlog.Seal{}
+			clear(w.seals)
 			wantReport(t, w.verify(segment(twin, 1)), verify.RolledBack, verify.FindChain)
 		}
+	})
+}
+
+func TestLateBytesThatTheNextSegmentLeavesOut(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		known := len(w.bytes[1])
+		// The next segment links to the middle of this one, without a word
+		// of damage, and becomes known first.
+		m.Event(eventlogtest.Specific)
+		link := len(m.Open().Log)
+		m.Event(eventlogtest.Specific)
+		live := m.Clone()
+		live.Begin(2, uint64(link), live.Open().Digest(link))
+		live.Seal()
+		w.accept(segment(live, 2), verify.Gap)
+		wantReport(t, w.verify(parts(live, live.Segment(1).Part(known))), verify.RolledBack, verify.FindChain)
+	})
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		known := len(w.bytes[1])
+		// The meter says that more bytes verified than this one ever had.
+		live := m.Clone()
+		live.Fill(5)
+		live.Damage(len(live.Open().Log))
+		w.accept(segment(live, 2), verify.Gap)
+		m.System(eventlog.CodeSegmentEnd, &eventlog.SegmentEnd{Reason: eventlog.EndRotation, Next: 2})
+		wantReport(t, w.verify(parts(m, m.Segment(1).Part(known))), verify.RolledBack, verify.FindChain)
+	})
+}
+
+func TestDamageIsComparedWithBytesOfTheSameBundle(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		known := len(w.bytes[1])
+		image := func(live *eventlogtest.Meter, damaged bool) {
+			s := live.Open()
+			n := int(s.Seals[len(s.Seals)-2].SignedLength)
+			if damaged {
+				live.Damage(n)
+			} else {
+				live.Begin(s.Number+1, uint64(n), eventlog.Digest{1})
+				live.System(eventlog.CodeLogDamaged, &eventlog.LogDamaged{})
+			}
+		}
+		for _, rotated := range []bool{false, true} {
+			for _, damaged := range []bool{true, false} {
+				live := m.Clone()
+				live.Fill(20)
+				if rotated {
+					live.Rotate()
+					live.Fill(20)
+				}
+				image(live, damaged)
+				want := []string{verify.FindDamaged, verify.FindSegmentPartial}
+				verdict := verify.Gap
+				if !damaged {
+					want, verdict = []string{verify.FindDamaged, verify.FindChain}, verify.RolledBack
+				}
+				wantReport(t, w.verify(live.BundleFrom(1, known)), verdict, want...)
+				wantReport(t, newWorld(t, m).verify(live.Bundle()), verdict, want...)
+				w.forgetBytes = true
+				if !rotated {
+					// Only the new bytes are at hand: there is nothing to compare.
+					wantReport(t, w.verify(live.BundleFrom(1, known)), verify.Gap, verify.FindDamaged, verify.FindSegmentPartial)
+				}
+				w.forgetBytes = false
+			}
+		}
+	})
+}
+
+func TestSegmentNumbersAreNotSkipped(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		s := m.Open()
+		m.System(eventlog.CodeSegmentEnd, &eventlog.SegmentEnd{Reason: eventlog.EndRotation, Next: 2})
+		m.Begin(3, uint64(len(s.Log)), s.Digest(len(s.Log)))
+		m.Seal()
+		r := w.verify(m.BundleFrom(1, len(w.bytes[1])))
+		wantReport(t, r, verify.Gap, verify.FindSegmentMissing)
+		wantMissing(t, r, verify.Missing{First: 2, Last: 2, By: verify.ChargeCourier})
+	})
+}
+
+func TestTheMetersWordOnSegmentsThatAreNotMissingCountsForNothing(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		for range 4 { // 1 to 4 closed, 5 open
+			m.Rotate()
+		}
+		drop := func(n ...uint32) *eventlogtest.Meter {
+			live := m.Clone()
+			for _, n := range n {
+				live.System(eventlog.CodeSegmentDropped, &eventlog.SegmentDropped{Segment: n, Reason: eventlog.DropFull})
+			}
+			return live
+		}
+		// Segments 2 and 3 are withheld.
+		w.intact(parts(m, m.Segment(1).Part(len(w.bytes[1]))))
+		for by, tc := range map[verify.Charge][][]uint32{
+			verify.ChargeCourier: {{}, {2}, {3}, {1, 3}, {2, 4}, {2, 2}},
+			verify.ChargeMeter:   {{2, 3}, {3, 1, 2}},
+		} {
+			for _, dropped := range tc {
+				live := drop(dropped...)
+				r := w.verify(parts(live, live.Segment(4).Part(0), live.Segment(5).Part(0)))
+				t.Log(dropped)
+				wantMissing(t, r, verify.Missing{First: 2, Last: 3, By: by})
+				wantProof(t, r, by)
+			}
+		}
+		// One of two gaps is only the courier's claim.
+		w2 := newWorld(t, m)
+		w2.intact(parts(m, m.Segment(1).At(0, 1)))
+		live := drop(2, 3)
+		r := w2.verify(parts(live, live.Segment(4).Part(0), live.Segment(5).Part(0)))
+		wantMissing(t, r,
+			verify.Missing{First: 1, Last: 1, From: w2.heads[1].Length, By: verify.ChargeCourier},
+			verify.Missing{First: 2, Last: 3, By: verify.ChargeMeter})
+		wantProof(t, r, verify.ChargeCourier)
 	})
 }
 

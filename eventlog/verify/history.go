@@ -125,7 +125,7 @@ func (p *part) pinned() (step, error) {
 	if pin == nil || p.in.Segment > pin.Segment() || p.in.Segment < pin.Segment() && !p.last {
 		return 0, nil
 	}
-	if p.in.Segment == pin.Segment() && p.seal.SignedLength >= pin.Length {
+	if p.seal.SignedLength >= pin.Length {
 		if ok, err := p.begins(pin.Length, pin.Digest); ok || err != nil {
 			return 0, err
 		}

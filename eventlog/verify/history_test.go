@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -225,6 +226,38 @@ func TestOneCounterInTwoSegmentsIsAFork(t *testing.T) {
 	wantReport(t, w.verify(m.Bundle()), verify.Forked, verify.FindForkCounter)
 }
 
+func TestCountersOfTwoKeysAreNotCompared(t *testing.T) {
+	m := eventlogtest.New("meter", eventlog.SchemeCounter)
+	m.Fill(30)
+	w := newWorld(t, m)
+	w.intact(parts(m, m.Open().At(0, 1)))
+	twin := m.Clone()
+	twin.Segments[0].Log = twin.Segments[0].Log[:len(w.bytes[1])]
+	twin.Seq = 12
+	for range 2 {
+		w.intact(m.BundleFrom(1, len(w.bytes[1])))
+		m.Event(eventlogtest.Specific)
+	}
+
+	// The new key's first counters are those that the old one just had.
+	next := eventlogtest.NewKey("next", eventlog.SchemeCounter)
+	next.Counter = m.Key.Counter
+	start := next.Counter
+	w.register(next).StartCounter = start
+	m.ChangeKey(next)
+	if a, b := m.Segment(1).Seals, m.Open().Seals; a[len(a)-2].Counter != b[0].Counter {
+		t.Fatalf("counters %d and %d", a[len(a)-2].Counter, b[0].Counter)
+	}
+	w.accept(m.BundleFrom(1, len(w.bytes[1])), verify.Intact)
+
+	// Under the old key its own counters still tell, also those beyond the
+	// new key's.
+	w.heads[2].Seal.Counter = 1
+	twin.Key.Counter = 3
+	twin.Event(eventlogtest.Specific, 99)
+	wantReport(t, w.verify(parts(twin, twin.Open().Part(0))), verify.Forked, verify.FindForkCounter)
+}
+
 func TestAnotherKeyOnASegmentThatIsKnownIsNoForkOfOneKey(t *testing.T) {
 	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
 		again := eventlogtest.New("again", m.Key.Scheme)
@@ -406,6 +439,16 @@ func TestBootTellsOfSealsThatAreGone(t *testing.T) {
 			m.Key.Counter += 2
 			m.System(eventlog.CodeModuleRestored, &eventlog.ModuleRestored{Counters: m.Counters()})
 		}, []string{verify.FindModuleFailed, verify.FindModuleRestored, verify.FindSealRemoved, verify.FindCounterGap}},
+		"a seal of the segment before, at a length that this one has, too": {func(m *eventlogtest.Meter) {
+			for m.Open().Number == 1 {
+				m.Rotate()
+			}
+			m.Open().Seals = nil // made, and lost in a power cut
+			for range 100 {
+				m.Append(m.Next(eventlogtest.Ordinary, nil))
+			}
+			boot(m, func(*eventlog.Boot) {})
+		}, nil},
 		"a late answer of the module is one seal of its record": {func(m *eventlogtest.Meter) {
 			m.Append(m.Next(eventlogtest.Specific, nil))
 			m.Key.Counter++
@@ -425,6 +468,18 @@ func TestBootTellsOfSealsThatAreGone(t *testing.T) {
 	}
 }
 
+func TestBootWhereNobodyCanCountIsNoFinding(t *testing.T) {
+	m := eventlogtest.New("meter", eventlog.SchemeCounter)
+	m.Fill(20)
+	m.Rotate()
+	boot(m, func(b *eventlog.Boot) { b.SealLength, b.SealCounter = 0, 0 })
+	wantReport(t, newWorld(t, m).verify(segment(m, 2)), verify.Gap, verify.FindSegmentMissing)
+
+	m = eventlogtest.New("meter", eventlog.SchemeDigest)
+	boot(m, func(b *eventlog.Boot) { b.ModuleCounter = 99 })
+	newWorld(t, m).intact(m.Bundle())
+}
+
 func TestAPinnedHeadMustBeContained(t *testing.T) {
 	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
 		older := m.Bundle()
@@ -436,6 +491,7 @@ func TestAPinnedHeadMustBeContained(t *testing.T) {
 		}
 		twin := eventlogtest.New("meter", m.Key.Scheme)
 		twin.Fill(60)
+		twin.Rotate()
 		m.Rotate()
 		for name, tc := range map[string]struct {
 			bundle *eventlog.Bundle
@@ -445,7 +501,8 @@ func TestAPinnedHeadMustBeContained(t *testing.T) {
 			"a longer one":                   {m.Bundle(), is(verify.Intact)},
 			"the segment alone":              {segment(m, 1), is(verify.Intact)},
 			"an older one":                   {older, is(verify.RolledBack, verify.FindHeadLost)},
-			"another longer one":             {twin.Bundle(), is(verify.RolledBack, verify.FindHeadLost)},
+			"another longer one":             {segment(twin, 1), is(verify.RolledBack, verify.FindHeadLost)},
+			"another one with more segments": {twin.Bundle(), is(verify.RolledBack, verify.FindHeadLost)},
 			"a later segment without it":     {segment(m, 2), is(verify.Gap, verify.FindSegmentMissing)},
 			"only new bytes, which need all": {m.BundleFrom(1, int(pin.Length)), is(verify.Incomplete, verify.FindMissing)},
 		} {
@@ -474,6 +531,19 @@ func TestAPinnedHeadMustBeContained(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantReport(t, r, verify.RolledBack, verify.FindHeadLost)
+		in.Bundle = m.Bundle()
+		if r, err = verify.Verify(in); err != nil {
+			t.Fatal(err)
+		}
+		wantReport(t, r, verify.Intact)
+
+		// A pin beside a memory that fails.
+		in = w.input(parts(m, m.Segment(1).Part(len(w.bytes[1]))))
+		in.Known.Head = pin
+		w.bytesErr = errStore
+		if r, err := verify.Verify(in); !errors.Is(err, errStore) {
+			t.Errorf("%+v, %v", r, err)
+		}
 	})
 }
 
@@ -484,8 +554,8 @@ func TestPinRefusesWhatNoRegisteredKeySealed(t *testing.T) {
 	if _, err := verify.Pin(&w.reg, other.Bundle().Parts[0].Seal); err == nil {
 		t.Error("the seal of another meter is a pin")
 	}
-	if _, err := verify.Pin(&w.reg, []byte("seal")); err == nil {
-		t.Error("garbage is a pin")
+	if _, err := verify.Pin(&w.reg, []byte("seal")); !errors.Is(err, eventlog.ErrSeal) {
+		t.Errorf("garbage is a pin: %v", err)
 	}
 	got, err := verify.Pin(&w.reg, m.Bundle().Parts[0].Seal)
 	if err != nil {

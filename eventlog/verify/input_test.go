@@ -17,7 +17,7 @@ func TestBundlesThatNobodyDecoded(t *testing.T) {
 	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
 		part := m.Open().Part(0)
 		shifted := m.Open().Part(0)
-		shifted.Offset = 100
+		shifted.Offset = 250
 		inHeader := m.Open().Part(64)
 		zero := part
 		zero.Segment = 0
@@ -38,6 +38,9 @@ func TestBundlesThatNobodyDecoded(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantReport(t, r, verify.Malformed, verify.FindBundle)
+		if want := eventlog.ErrBundle.Error(); r.Findings[0].Detail != want {
+			t.Errorf("%q, want %q", r.Findings[0].Detail, want)
+		}
 		if r.Meter != m.ID {
 			t.Errorf("meter %s", r.Meter)
 		}
@@ -125,10 +128,10 @@ func TestMemoryThatFailsIsAnErrorAndNoVerdict(t *testing.T) {
 
 		in := w.input(segment(m, 2))
 		in.Known.Segment = func(n uint32) (*verify.Head, error) {
-			if n == 2 {
-				return nil, nil
+			if n == 1 {
+				return nil, errStore
 			}
-			return nil, errStore
+			return nil, nil
 		}
 		in.Known.Head = &verify.Head{Header: eventlog.Header{Segment: 9}, Accepted: w.received}
 		if _, err := verify.Verify(in); !errors.Is(err, errStore) {
@@ -196,6 +199,38 @@ func TestMemoryThatFailsWhileTheChainIsCompared(t *testing.T) {
 		in.Known.Head = &head
 		if r, err := verify.Verify(in); !errors.Is(err, errStore) {
 			t.Errorf("the segment after a late one: %+v, %v", r, err)
+		}
+	})
+}
+
+func TestMemoryThatFailsLater(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		older := parts(m, m.Open().At(6*eventlog.SlotSize, 1))
+		twin := m.Clone()
+		m.Fill(5)
+		w.intact(m.BundleFrom(1, len(w.bytes[1])))
+		twin.Key.Counter += 10
+		twin.Fill(5)
+		for name, u := range map[string]*eventlog.Bundle{
+			"a prefix": older, "a fork": twin.BundleFrom(1, 6*eventlog.SlotSize),
+		} {
+			in := w.input(u)
+			calls, failing := 0, 0
+			in.Known.Bytes = func(n uint32) ([]byte, error) {
+				if calls++; calls == failing {
+					return nil, errStore
+				}
+				return w.bytes[n], nil
+			}
+			if _, err := verify.Verify(in); err != nil {
+				t.Fatal(err)
+			}
+			for failing = calls; failing > 0; failing-- {
+				calls = 0
+				if r, err := verify.Verify(in); !errors.Is(err, errStore) {
+					t.Errorf("%s, call %d: %+v, %v", name, failing, r, err)
+				}
+			}
 		}
 	})
 }

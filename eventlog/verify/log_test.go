@@ -15,31 +15,40 @@ func TestSignedBytesMustBeAWellFormedLog(t *testing.T) {
 	system := func(code uint16) eventlog.Event {
 		return eventlog.Event{Class: eventlog.ClassSystem, Code: code}
 	}
-	for name, live := range map[string]func(m *eventlogtest.Meter){
-		"a sequence number is left out": func(m *eventlogtest.Meter) {
+	for name, tc := range map[string]struct {
+		live   func(m *eventlogtest.Meter)
+		detail string
+	}{
+		"a sequence number is left out": {func(m *eventlogtest.Meter) {
 			m.Seq++
 			m.Append(m.Next(eventlogtest.Ordinary, nil))
-		},
-		"a checksum is wrong": func(m *eventlogtest.Meter) {
+		}, "sequence number 23 where 22 was due"},
+		"a checksum is wrong": {func(m *eventlogtest.Meter) {
 			at := m.Append(m.Next(eventlogtest.Ordinary, nil))
 			m.Open().Log[at+60] ^= 1
-		},
-		"a second header": func(m *eventlogtest.Meter) {
+		}, eventlog.ErrChecksum.Error()},
+		"a second header": {func(m *eventlogtest.Meter) {
 			h := m.Header(1)
 			m.AppendSystem(eventlog.CodeSegment, &h)
-		},
-		"a record after the end": func(m *eventlogtest.Meter) {
+		}, "a segment has one header, at its start"},
+		"a record after the end": {func(m *eventlogtest.Meter) {
 			m.AppendSystem(eventlog.CodeSegmentEnd, &eventlog.SegmentEnd{Reason: eventlog.EndRotation, Next: 2})
-		},
-		"an end that names another segment": func(m *eventlogtest.Meter) {
+		}, "a record after SEGMENT_END"},
+		"an end that names another segment": {func(m *eventlogtest.Meter) {
 			m.System(eventlog.CodeSegmentEnd, &eventlog.SegmentEnd{Reason: eventlog.EndRotation, Next: 3})
+		}, "SEGMENT_END names segment 3 as the next"},
+		"a system event that nobody knows": {
+			func(m *eventlogtest.Meter) { m.Append(m.Next(system(99), nil)) },
+			eventlog.ErrPayload.Error() + ": unknown system event 99",
 		},
-		"a system event that nobody knows": func(m *eventlogtest.Meter) { m.Append(m.Next(system(99), nil)) },
-		"a payload that is none":           func(m *eventlogtest.Meter) { m.Append(m.Next(system(eventlog.CodeBoot), []byte{1})) },
+		"a payload that is none": {
+			func(m *eventlogtest.Meter) { m.Append(m.Next(system(eventlog.CodeBoot), []byte{1})) },
+			eventlog.ErrPayload.Error() + ": BOOT",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
-				live(m)
+				tc.live(m)
 				if name != "an end that names another segment" {
 					m.Event(eventlogtest.Specific)
 				}
@@ -48,6 +57,9 @@ func TestSignedBytesMustBeAWellFormedLog(t *testing.T) {
 				} {
 					wantReport(t, r, verify.Malformed, verify.FindRecord)
 					wantProof(t, r, verify.ChargeMeter)
+					if got := r.Findings[0].Detail; got != tc.detail {
+						t.Errorf("%q, want %q", got, tc.detail)
+					}
 				}
 			})
 		})
@@ -55,6 +67,11 @@ func TestSignedBytesMustBeAWellFormedLog(t *testing.T) {
 }
 
 func TestSegmentMustBeginWithAHeaderOfItsKey(t *testing.T) {
+	noHeader := eventlog.ErrHeader.Error()
+	details := map[string]string{
+		"a header that is not specific":               noHeader,
+		"a header with another first sequence number": noHeader + ": first sequence 1 in record 2",
+	}
 	for name, begin := range map[string]func(m *eventlogtest.Meter){
 		"no header": func(m *eventlogtest.Meter) {
 			m.Segments = append(m.Segments, &eventlogtest.Segment{Number: 1})
@@ -94,8 +111,66 @@ func TestSegmentMustBeginWithAHeaderOfItsKey(t *testing.T) {
 				r := w.verify(m.Bundle())
 				wantReport(t, r, verify.Malformed, verify.FindRecord)
 				wantProof(t, r, verify.ChargeMeter)
+				if want := details[name]; want != "" && r.Findings[0].Detail != want {
+					t.Errorf("%q, want %q", r.Findings[0].Detail, want)
+				}
 			}
 		})
+	}
+}
+
+func TestAlteredNamesTheFirstBrokenRecord(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		known := len(w.bytes[1])
+		m.Fill(10)
+		for name, tc := range map[string]struct {
+			edit   func(log []byte, at []int) []byte
+			detail string
+		}{
+			"checksum": {func(log []byte, at []int) []byte {
+				log[at[4]+28] ^= 1
+				log[at[6]+28] ^= 1
+				return log
+			}, eventlog.ErrChecksum.Error()},
+			"sequence": {func(log []byte, at []int) []byte {
+				return eventlogtest.Edit(log, 4, func(r []byte) { r[7] ^= 64 })
+			}, "sequence number"},
+		} {
+			for _, from := range []int{0, known} {
+				u := m.BundleFrom(1, from)
+				log := u.Parts[0].Log
+				at := eventlogtest.Offsets(log)
+				u.Parts[0].Log = tc.edit(log, at)
+				u.Parts[0].Seal = eventlogtest.Relabel(u.Parts[0].Seal, func(s *eventlog.Seal) { s.Digest[0] ^= 1 })
+				r := w.verify(u)
+				t.Log(name, from)
+				f := r.Findings[len(r.Findings)-1]
+				if r.Verdict != verify.Altered || f.Code != verify.FindRecord || f.Offset != uint64(from+at[4]) || f.Detail[:len(tc.detail)] != tc.detail {
+					t.Errorf("%s: %+v", r.Verdict, f)
+				}
+			}
+		}
+	})
+}
+
+func TestFindingsAreToldOnce(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		w.received = m.Now.Add(-time.Hour)
+		m.System(eventlog.CodeEventsSuppressed, &eventlog.EventsSuppressed{Count: 1})
+		first := m.BundleFrom(1, len(w.bytes[1]))
+		wantReport(t, w.accept(first, verify.Intact), verify.Intact, verify.FindSuppressed, verify.FindClockAhead)
+		wantReport(t, w.verify(first), verify.Intact)
+		w.received = m.Now.Add(time.Hour)
+		m.Event(eventlogtest.Specific)
+		w.intact(m.BundleFrom(1, len(w.bytes[1])))
+		wantReport(t, w.verify(first), verify.Intact)
+	})
+}
+
+func TestRecordsOfAReportThatNobodyVerified(t *testing.T) {
+	r := &verify.Report{Advance: []verify.Advance{{Log: make([]byte, 64)}}}
+	for at := range r.Records() {
+		t.Errorf("a record at %+v", at)
 	}
 }
 

@@ -252,6 +252,14 @@ var matrix = []struct {
 		u.Meter[14]++
 		return u
 	}, always(verify.WrongMeter, verify.FindMeter)},
+	{"the courier says another meter, and spoils the log's own word", func(s *scene) *eventlog.Bundle {
+		u := s.log(func(log []byte) []byte {
+			log[30] ^= 1
+			return log
+		})
+		u.Meter[14]++
+		return u
+	}, without(without(always(verify.WrongMeter, verify.FindMeter), incremental), offline)},
 	{"another meter's evidence comes under this meter's name", func(s *scene) *eventlog.Bundle {
 		other := eventlogtest.New("meter", s.scheme)
 		other.ID[14]++

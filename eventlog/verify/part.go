@@ -21,7 +21,7 @@ type part struct {
 
 	text     text // the bytes that the seal is said to cover
 	relation relation
-	before   *Head // nearest known segment below
+	before   *Head // nearest known segment below one that is new; nil = none
 	adjacent bool  // before is the direct predecessor
 	linked   bool  // before is complete and the header links to it
 	held     bool  // the signature holds over well-formed records
@@ -186,7 +186,7 @@ func (p *part) signature() (step, error) {
 		}
 		return 0, nil
 	}
-	if p.seal.Digest != digest && p.seal.Signs(p.key.Public, p.key.ID, p.key.Scheme, p.seal.Digest) {
+	if p.seal.Signs(p.key.Public, p.key.ID, p.key.Scheme, p.seal.Digest) {
 		p.found.add(FindOtherBytes, p.at(p.seal.SignedLength, 0), "a genuine seal, of digest %s", p.seal.Digest)
 		if p.in.Offset > 0 {
 			// The known bytes are part of the digest. Either the courier
@@ -204,7 +204,7 @@ func (p *part) signature() (step, error) {
 // explain says what a look at the bytes tells of why the signature fails.
 func (p *part) explain() {
 	other := p.v.key(func(k *Key) bool {
-		return k != p.key && p.seal.Signs(k.Public, k.ID, k.Scheme, p.text.digest)
+		return p.seal.Signs(k.Public, k.ID, k.Scheme, p.text.digest)
 	})
 	if other != nil {
 		p.found.add(FindOtherKey, p.at(p.seal.SignedLength, 0), "key %s fits", other.ID)
@@ -212,11 +212,9 @@ func (p *part) explain() {
 	if p.text.lost {
 		p.found.add(FindHeadLost, p.at(p.known(), 0), "the known %d bytes are not the beginning of these", p.known())
 	}
-	start, seq := uint64(0), uint32(0)
+	start, seq := uint64(0), uint32(0) // 0: any number may come first
 	if p.in.Offset > 0 {
 		start, seq = p.head.Length, p.head.LastSeq+1
-	} else if p.hasHeader {
-		seq = p.header.FirstSeq
 	}
 	log := p.in.Log[min(start-p.in.Offset, uint64(len(p.in.Log))):]
 	for at := start; at < p.seal.SignedLength; {
@@ -236,13 +234,9 @@ func (p *part) explain() {
 
 // relate finds out how the sealed bytes relate to the known ones.
 func (p *part) relate() (step, error) {
-	var err error
-	if p.before, p.adjacent, err = p.v.below(p.in.Segment); err != nil {
-		return 0, err
-	}
 	switch {
 	case p.head == nil:
-		p.relation = relationNone
+		return 0, p.follow()
 	case p.text.lost:
 		p.relation = relationDiverged
 	case p.seal.SignedLength > p.head.Length:
@@ -259,11 +253,16 @@ func (p *part) relate() (step, error) {
 			p.relation = relationDiverged
 		}
 	}
-	p.grows = p.relation == relationNone || p.relation == relationExtends
-	b := p.before
-	p.linked = p.relation == relationNone && p.adjacent && b != nil && b.Closed &&
-		b.Length == p.header.PrevLength && b.Digest == p.header.PrevDigest
+	p.grows = p.relation == relationExtends
 	return 0, nil
+}
+
+// follow finds what is known before a segment that is new.
+func (p *part) follow() error {
+	b, adjacent, err := p.v.below(p.in.Segment)
+	p.grows, p.before, p.adjacent = true, b, adjacent
+	p.linked = adjacent && b.Closed && b.Length == p.header.PrevLength && b.Digest == p.header.PrevDigest
+	return err
 }
 
 // keyRange refuses what the key may not seal. Bytes that were accepted before

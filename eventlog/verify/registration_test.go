@@ -114,9 +114,10 @@ func TestKeyChangeSaysWhetherTheRegistryKnowsTheKey(t *testing.T) {
 	next := eventlogtest.NewKey("next", eventlog.SchemeDigest)
 	other := *next
 	other.Scheme = eventlog.SchemeCounter
-	for want, key := range map[string]*eventlogtest.Key{
-		"registered: true":  next,
-		"registered: false": &other, // the scheme is another
+	for key, want := range map[*eventlogtest.Key]string{
+		next:   "registered: true",
+		&other: "registered: false", // the scheme is another
+		eventlogtest.NewKey("nobody's", eventlog.SchemeDigest): "registered: false",
 	} {
 		live := m.Clone()
 		w := newWorld(t, m)

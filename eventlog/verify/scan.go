@@ -123,7 +123,7 @@ func (s *scan) run() bool {
 		rest = rest[n:]
 		s.state.Length += uint64(n)
 	}
-	if len(s.log) > 0 && !s.last {
+	if !s.last {
 		s.notPolicy(s.state.LastSeq, "the last signed record is not specific")
 	}
 	return true
@@ -154,7 +154,7 @@ func (s *scan) record(r *eventlog.Record) bool {
 	}
 	s.clock(r)
 	s.flags(r)
-	if r.Class == eventlog.ClassSystem && !s.system(r) {
+	if !s.system(r) {
 		return false
 	}
 	if r.Specific() {
@@ -202,15 +202,15 @@ func (s *scan) flags(r *eventlog.Record) {
 		return
 	}
 	if e != s.event {
-		s.event, s.wants = e, e.Class == eventlog.ClassSystem || s.policy.IsSpecific(e)
+		s.event, s.wants = e, s.policy.IsSpecific(e) // system events are, even without a set
 	}
 	if s.last != s.wants {
 		s.notPolicy(r.Seq, "%s: specific is %t", e, s.last)
 	}
 }
 
-// system takes what a system event tells. It is false if its payload does not
-// decode or cannot stand here.
+// system takes what a system event tells; other events tell nothing. It is
+// false if the payload does not decode or cannot stand here.
 func (s *scan) system(r *eventlog.Record) bool {
 	payload, err := eventlog.DecodePayload(r)
 	if err != nil {
@@ -293,10 +293,6 @@ func (s *scan) counters(r *eventlog.Record, c *eventlog.Counters) {
 	}
 	counter, uncovered := s.base, s.specific
 	if c.SealCounter > s.base && c.SealLength > s.start && c.SealLength <= s.state.Length {
-		if c.SealLength < s.start+s.coveredBy {
-			s.found.add(FindSealRemoved, s.here(r.Seq), "the newest seal found is older than at the start before")
-			return
-		}
 		for ; s.start+s.coveredBy < c.SealLength; s.coveredBy += uint64(s.log[s.coveredBy+1]) * eventlog.SlotSize {
 			if s.log[s.coveredBy+24]&eventlog.FlagSpecific != 0 {
 				s.covered++

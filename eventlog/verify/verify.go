@@ -107,8 +107,6 @@ type verifier struct {
 	out      Report
 	deciding *part // the part whose verdict is the bundle's; nil = none
 	tails    int   // records in unsigned tails
-	fresh    bool  // the newest segment grew
-	fill     bool  // some segment grew
 }
 
 func newVerifier(in *Input) *verifier {
@@ -162,13 +160,13 @@ func (v *verifier) segment(number uint32) (*Head, error) {
 // whether that is its direct predecessor.
 func (v *verifier) below(number uint32) (h *Head, adjacent bool, err error) {
 	if h, err = v.segment(number - 1); h != nil || err != nil {
-		return h, true, err
+		return h, h != nil, err
 	}
 	if v.head != nil && v.head.Segment() < number {
 		h = v.head
 	}
 	for i := range v.out.Advance { // ascending, and all below number
-		if a := &v.out.Advance[i].Head; h == nil || a.Segment() > h.Segment() {
+		if a := &v.out.Advance[i].Head; h == nil || a.Segment() >= h.Segment() {
 			h = a
 		}
 	}
@@ -196,8 +194,6 @@ func (v *verifier) collect(p *part, s step) {
 	if !p.grows || s < stepGap {
 		return
 	}
-	v.fill = true
-	v.fresh = v.fresh || v.head == nil || p.in.Segment >= v.head.Segment()
 	v.out.Advance = append(v.out.Advance, p.advance())
 	v.out.Dropped = append(v.out.Dropped, p.dropped...)
 	v.out.Answered = append(v.out.Answered, p.answered...)
@@ -215,11 +211,17 @@ func (v *verifier) freshness() step {
 			s = stepStale
 		}
 	}
-	if v.head != nil && !v.fresh && in.Limits.Stale(v.head.Accepted, in.Received) {
+	if v.head != nil && !v.news() && in.Limits.Stale(v.head.Accepted, in.Received) {
 		v.found.add(FindHeadOld, place{}, "the newest signed state was accepted %s", v.head.Accepted.UTC().Format(time.RFC3339))
 		s = stepStale
 	}
 	return s
+}
+
+// news reports whether the newest segment has grown.
+func (v *verifier) news() bool {
+	n := len(v.out.Advance)
+	return n > 0 && v.out.Advance[n-1].Head.Segment() >= v.head.Segment()
 }
 
 func (v *verifier) tail() step {
@@ -244,7 +246,7 @@ func (v *verifier) report(s step) *Report {
 		r.Advance, r.Dropped, r.Answered, r.Missing = nil, nil, nil, nil
 		return r
 	}
-	r.Duplicate = !v.fill
+	r.Duplicate = len(r.Advance) == 0
 	if v.settleMissing() {
 		r.Charge, r.Proven = ChargeCourier, false
 	}
@@ -256,7 +258,7 @@ func (v *verifier) report(s step) *Report {
 func (v *verifier) settleMissing() (courier bool) {
 	for i := range v.out.Missing {
 		m := &v.out.Missing[i]
-		if m.By == ChargeCourier && v.allDropped(m.First, m.Last) {
+		if v.allDropped(m.First, m.Last) {
 			m.By = ChargeMeter
 		}
 		courier = courier || m.By == ChargeCourier

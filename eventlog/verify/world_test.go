@@ -23,7 +23,7 @@ type world struct {
 
 	heads  map[uint32]*verify.Head
 	bytes  map[uint32][]byte
-	seals  map[uint64]*eventlog.Seal // by counter
+	seals  map[sealKey]*eventlog.Seal
 	newest uint32
 
 	nonces   []verify.Nonce
@@ -37,13 +37,19 @@ type world struct {
 	forgetBytes, forgetAll bool
 }
 
+// sealKey is what the seals of a meter are told apart by.
+type sealKey struct {
+	key     eventlog.KeyID
+	counter uint64
+}
+
 var errStore = errors.New("the store is on fire")
 
 // newWorld registers the meter's key and policy.
 func newWorld(t testing.TB, m *eventlogtest.Meter) *world {
 	w := &world{
 		t: t, reg: verify.Registration{Meter: m.ID, Policy: new(m.Policy)},
-		heads: map[uint32]*verify.Head{}, bytes: map[uint32][]byte{}, seals: map[uint64]*eventlog.Seal{},
+		heads: map[uint32]*verify.Head{}, bytes: map[uint32][]byte{}, seals: map[sealKey]*eventlog.Seal{},
 		received: eventlogtest.Epoch.Add(24 * time.Hour),
 	}
 	w.register(m.Key)
@@ -78,9 +84,9 @@ func (w *world) input(u *eventlog.Bundle) *verify.Input {
 			}
 			return w.bytes[n], w.bytesErr
 		},
-		SealAt: func(_ eventlog.KeyID, counter uint64) (*eventlog.Seal, error) {
+		SealAt: func(key eventlog.KeyID, counter uint64) (*eventlog.Seal, error) {
 			w.sealCalls++
-			return w.seals[counter], w.sealErr
+			return w.seals[sealKey{key, counter}], w.sealErr
 		},
 	}
 	return in
@@ -120,7 +126,7 @@ func (w *world) apply(r *verify.Report) {
 		w.bytes[n] = slices.Concat(w.bytes[n], a.Log)
 		w.heads[n] = &a.Head
 		if a.Head.Seal.Counter > 0 {
-			w.seals[a.Head.Seal.Counter] = &a.Head.Seal
+			w.seals[sealKey{a.Head.Header.Key, a.Head.Seal.Counter}] = &a.Head.Seal
 		}
 		w.newest = max(w.newest, n)
 	}
