@@ -1,0 +1,304 @@
+package dongle_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/meterseal/meterseal/routeb"
+	"github.com/meterseal/meterseal/routeb/dongle"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	meterIP = "FE80:0000:0000:0000:0200:5EEF:1000:00A1"
+	ownIP   = "FE80:0000:0000:0000:0200:5EEF:1000:0001"
+)
+
+// talk sends to a fresh dongle and returns all that it says within ten minutes of its time.
+func talk(t *testing.T, cfg dongle.Config, say ...string) (said string) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		if cfg.Meters == nil {
+			cfg.Meters = []*dongle.Meter{{Credentials: credentials}}
+		}
+		d, err := dongle.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		host := powerUp(t, d)
+		var heard bytes.Buffer
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			io.Copy(&heard, host)
+		}()
+		for _, s := range say {
+			if _, err := host.Write([]byte(s)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Minute / time.Duration(len(say))) // of the bubble's clock
+		}
+		host.Close()
+		<-done
+		said = heard.String()
+	})
+	return said
+}
+
+// Strict where modules are strict, tolerant where they are tolerant.
+func TestCommands(t *testing.T) {
+	tests := []struct {
+		name  string
+		model dongle.Model
+		say   string
+		want  string
+	}{
+		{"unknown command", dongle.BP35A1, "SKNOSUCH\r\n", "FAIL ER04\r\n"},
+		{"lower case", dongle.BP35A1, "skver\r\n", "FAIL ER04\r\n"},
+		{"an empty line says nothing", dongle.BP35A1, "\r\n\r\n\n", ""},
+		{"CR alone ends a line", dongle.BP35A1, "SKVER\r", "EVER 1.2.10\r\nOK\r\n"},
+		{"LF alone ends a line", dongle.BP35A1, "SKVER\n", "EVER 1.2.10\r\nOK\r\n"},
+		{"a space at the end", dongle.BP35A1, "SKVER \r\n", "EVER 1.2.10\r\nOK\r\n"},
+		{"two commands at once are answered in turn", dongle.BP35A1, "SKVER\r\nSKAPPVER\r\n", "EVER 1.2.10\r\nOK\r\nEAPPVER rev26e\r\nOK\r\n"},
+		{"too many arguments", dongle.BP35A1, "SKVER 1\r\n", "FAIL ER05\r\n"},
+		{"dual-stack SKSCAN to a single-stack module", dongle.BP35A1, "SKSCAN 2 FFFFFFFF 4 0\r\n", "FAIL ER05\r\n"},
+		{"single-stack SKSCAN to a dual-stack module", dongle.BP35C2, "SKSCAN 2 FFFFFFFF 4\r\n", "FAIL ER05\r\n"},
+		{"channel mask of 7 digits", dongle.BP35A1, "SKSCAN 2 FFFFFFF 4\r\n", "FAIL ER06\r\n"},
+		{"scan duration F", dongle.BP35A1, "SKSCAN 2 FFFFFFFF F\r\n", "FAIL ER06\r\n"},
+		{"scan mode 1", dongle.BP35A1, "SKSCAN 1 FFFFFFFF 4\r\n", "FAIL ER06\r\n"},
+		{"mode 2 without a route-B id finds nothing", dongle.BP35A1, "SKSCAN 2 FFFFFFFF 4\r\n", "OK\r\nEVENT 22 " + ownIP + "\r\n"},
+		{"address in lower case", dongle.BP35A1, "SKJOIN " + strings.ToLower(meterIP) + "\r\n", "FAIL ER06\r\n"},
+		{"address in short form", dongle.BP35A1, "SKJOIN FE80::200:5EEF:1000:A1\r\n", "FAIL ER06\r\n"},
+		{"join without credentials", dongle.BP35A1, "SKJOIN " + meterIP + "\r\n", "FAIL ER10\r\n"},
+		{"end of no session", dongle.BP35A1, "SKTERM\r\n", "FAIL ER10\r\n"},
+		{"renewal of no session", dongle.BP35A1, "SKREJOIN\r\n", "FAIL ER10\r\n"},
+		{"nothing saved", dongle.BP35A1, "SKLOAD\r\n", "FAIL ER10\r\n"},
+		{"password longer than said", dongle.BP35A1, "SKSETPWD B 0123456789AB\r\n", "FAIL ER06\r\n"},
+		{"password shorter than said", dongle.BP35A1, "SKSETPWD C 0123456789A\r\n", "OK\r\n"},
+		{"route-B id of 33 characters", dongle.BP35A1, "SKSETRBID 00112233445566778899AABBCCDDEEFF0\r\n", "FAIL ER06\r\n"},
+		{"a channel that is none", dongle.BP35A1, "SKSREG S2 20\r\n", "FAIL ER06\r\n"},
+		{"a register that is none", dongle.BP35A1, "SKSREG SZZ\r\n", "FAIL ER06\r\n"},
+		{"short register names", dongle.BP35A1, "SKSREG S2 3B\r\nSKSREG S02\r\n", "OK\r\nESREG 3B\r\nOK\r\n"},
+		{"SA2 on a single-stack module", dongle.BP35A1, "SKSREG SA2 1\r\n", "OK\r\n"},
+		{"product command", dongle.BP35A1, "ROPT\r", "OK 00\r"},
+		{"product command with CR LF", dongle.BP35A1, "ROPT\r\n", "OK 00\r"},
+		{"product command to a module without any", dongle.RL7023IPS, "ROPT\r", "FAIL ER04\r\n"},
+		{"WOPT of another bit", dongle.BP35A1, "WOPT 02\r", "FAIL ER06\r\n"},
+		{
+			"SKSENDTO without a session: nothing is sent", dongle.BP35A1, "SKSENDTO 1 " + meterIP + " 0E1A 1 0002 \x10\x81",
+			"EVENT 21 " + meterIP + " 02\r\nEVENT 02 " + meterIP + "\r\nEVENT 21 " + meterIP + " 01\r\nOK\r\n",
+		},
+		{
+			"SKSENDTO in the clear is sent, to no avail", dongle.BP35C2, "SKSENDTO 1 " + meterIP + " 0E1A 0 0 0002 \x10\x81",
+			"\r\nEVENT 21 " + meterIP + " 0 02\r\nEVENT 02 " + meterIP + " 0\r\nEVENT 21 " + meterIP + " 0 00\r\nOK\r\n",
+		},
+		{"CR LF after the data is an empty line", dongle.BP35A1, "SKSENDTO 1 FF02:0000:0000:0000:0000:0000:0000:0001 0E1A 1 0002 \x10\x81\r\nSKVER\r\n", "EVENT 21 FF02:0000:0000:0000:0000:0000:0000:0001 01\r\nOK\r\nEVER 1.2.10\r\nOK\r\n"},
+		{"length of three digits", dongle.BP35A1, "SKSENDTO 1 " + meterIP + " 0E1A 1 002 \x10\x81\r\n", "FAIL ER06\r\n"},
+		{"length zero", dongle.BP35A1, "SKSENDTO 1 " + meterIP + " 0E1A 1 0000 \r\n", "FAIL ER06\r\n"},
+		{"length beyond 1232", dongle.BP35A1, "SKSENDTO 1 " + meterIP + " 0E1A 1 04D1 \r\n", "FAIL ER06\r\n"},
+		{"dual-stack SKSENDTO to a single-stack module", dongle.BP35A1, "SKSENDTO 1 " + meterIP + " 0E1A 1 0 0002 \x10\x81\r\n", "FAIL ER06\r\n"},
+		{"single-stack SKSENDTO to a dual-stack module", dongle.BP35C2, "SKSENDTO 1 " + meterIP + " 0E1A 1 0002 \x10\x81\r\n", "FAIL ER05\r\n"},
+		{"handle without a port", dongle.BP35A1, "SKSENDTO 3 " + meterIP + " 0E1A 1 0001 x", "FAIL ER10\r\n"},
+		{"ping", dongle.BP35C2, "SKPING 0 " + meterIP + "\r\n", "EPONG " + meterIP + "\r\nOK\r\n"},
+		{"the address of a MAC address, without OK", dongle.BP35A1, "SKLL64 00005EEF100000A1\r\n", meterIP + "\r\n"},
+		{"a line that never ends", dongle.BP35A1, strings.Repeat("x", 3000) + "\r\nSKVER\r\n", "FAIL ER09\r\nEVER 1.2.10\r\nOK\r\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := talk(t, dongle.Config{Model: tt.model, EchoOff: true}, tt.say)
+			if d := cmp.Diff(tt.want, got); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// Bytes are counted from the space after the length on: what follows too short a payload is taken for data.
+func TestModuleCountsBytes(t *testing.T) {
+	got := talk(t, dongle.Config{EchoOff: true}, "SKSENDTO 1 "+meterIP+" 0E1A 1 0010 \x10\x81", "SKVER\r\n", "SKVER\r\n")
+	if strings.Contains(got, "EVER 1.2.10\r\nOK\r\nEVER") || !strings.Contains(got, "EVENT 21") {
+		t.Errorf("said %q", got)
+	}
+}
+
+func TestKnobs(t *testing.T) {
+	got := talk(t, dongle.Config{
+		Model: dongle.BP35C2, EchoOff: true, Data: "hex", Version: "9.9.9", Firmware: "mine", ExtraLines: true,
+		MAC: routeb.EUI64{0, 0, 0x5E, 0xEF, 0x10, 0, 0, 9},
+	}, "SKVER\r\nSKAPPVER\r\nROPT\rSKINFO\r\nSKTABLE E\r\n")
+	want := "EVER 9.9.9\r\nOK\r\nEAPPVER mine\r\nOK\r\nOK 01\rEINFO FE80:0000:0000:0000:0200:5EEF:1000:0009 00005EEF10000009 21 FFFF 0\r\n" +
+		"OK\r\nEPORT\r\n3610\r\n716\r\n0\r\n0\r\n0\r\n0\r\n\r\n3610\r\n0\r\n0\r\n0\r\nOK\r\n"
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+func TestBadConfig(t *testing.T) {
+	for name, cfg := range map[string]dongle.Config{
+		"no such model":              {Model: "bp35a2"},
+		"no such data":               {Data: "base64"},
+		"negative speed":             {Speed: -1},
+		"meter without credentials":  {Meters: []*dongle.Meter{{}}},
+		"meter on no channel":        {Meters: []*dongle.Meter{{Credentials: credentials, Channel: 61}}},
+		"connection without address": {Meters: []*dongle.Meter{{Credentials: credentials, Conn: &scriptedMeter{}}}},
+	} {
+		if _, err := dongle.New(cfg); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestParseFaults(t *testing.T) {
+	f, err := dongle.ParseFaults(" seed=7, drop=0.01,split,no-beacon=@1, unplug=@3@9 ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := dongle.Faults{Seed: 7, Rules: map[dongle.Fault]dongle.Rule{
+		dongle.Drop: {Chance: 0.01}, dongle.Split: {Chance: 1}, dongle.NoBeacon: {At: []int{1}}, dongle.Unplug: {At: []int{3, 9}},
+	}}
+	if d := cmp.Diff(want, f); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	again, err := dongle.ParseFaults(f.String())
+	if d := cmp.Diff(f, again); d != "" || err != nil {
+		t.Errorf("%s: %v (-want +got):\n%s", f, err, d)
+	}
+	for _, bad := range []string{"nosuch", "drop=2", "drop=-1", "drop=NaN", "drop=@0", "drop=@x", "drop=", "seed=x"} {
+		if _, err := dongle.ParseFaults(bad); err == nil {
+			t.Errorf("%q: no error", bad)
+		}
+	}
+}
+
+// No host can bring a dongle down.
+func FuzzHost(f *testing.F) {
+	f.Add([]byte("SKSREG SFE 0\r\nSKSCAN 2 FFFFFFFF 4\r\n"), uint8(0))
+	f.Add([]byte("SKSENDTO 1 "+meterIP+" 0E1A 1 0 0002 \x10\x81"), uint8(1))
+	f.Add([]byte("SKSETPWD C 0123456789AB\r\nSKSETRBID 00112233445566778899AABBCCDDEEFF\r\nSKSREG S2 3B\r\nSKSREG S3 8888\r\nSKJOIN "+meterIP+"\r\n"), uint8(2))
+	f.Add([]byte("\xD0\xEA\x83\xFC\x00\xD9\x00\x04\x04\x16\x00\x00"), uint8(5))
+	f.Fuzz(func(t *testing.T, b []byte, model uint8) {
+		models := dongle.Models()
+		talk(t, dongle.Config{Model: models[int(model)%len(models)]}, string(b), "\r\n", "SKVER\r\n")
+	})
+}
+
+func TestPTYLink(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(dir, "dongle")
+	if err := os.Symlink("/dev/null", link); err != nil {
+		t.Fatal(err)
+	}
+	p, err := dongle.OpenPTY(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if target, err := os.Readlink(link); err != nil || target != p.Name() {
+		t.Errorf("link to %q, %v; want %q", target, err, p.Name())
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(link); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the link is still there: %v", err)
+	}
+	if err := os.WriteFile(link, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dongle.OpenPTY(link); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a file in the link's place: %v, want %v", err, fs.ErrExist)
+	}
+}
+
+// A pseudo-terminal passes every byte, and its end can be closed while a host has the other open.
+func TestPTYIsRaw(t *testing.T) {
+	p, err := dongle.OpenPTY("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := os.OpenFile(p.Name(), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	all := make([]byte, 256)
+	for i := range all {
+		all[i] = byte(i)
+	}
+	got := make([]byte, len(all))
+	if _, err := host.Write(all); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(p, got); err != nil || !bytes.Equal(got, all) {
+		t.Errorf("to the dongle: % X, %v", got, err)
+	}
+	if _, err := p.Write(all); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(host, got); err != nil || !bytes.Equal(got, all) {
+		t.Errorf("to the host: % X, %v", got, err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := p.Read(got)
+		ended <- err
+	}()
+	p.Close()
+	if err := <-ended; err == nil {
+		t.Error("a read after Close went well")
+	}
+}
+
+func TestServeIsForOneLineAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, err := dongle.New(dongle.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		powerUp(t, d)
+		var other dongle.Cable
+		line, err := other.Plug()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Serve(context.Background(), line); err == nil {
+			t.Error("a second line was served")
+		}
+	})
+}
+
+func ExampleDongle() {
+	d, err := dongle.New(dongle.Config{Model: dongle.BP35A1, EchoOff: true})
+	if err != nil {
+		panic(err)
+	}
+	var cable dongle.Cable
+	ctx, cancel := context.WithCancel(context.Background())
+	line, _ := cable.Plug()
+	done := make(chan error)
+	go func() { done <- d.Serve(ctx, line) }()
+
+	host, _ := cable.Open("", 0)
+	io.WriteString(host, "SKVER\r\n")
+	answer := make([]byte, len("EVER 1.2.10\r\nOK\r\n"))
+	io.ReadFull(host, answer)
+	os.Stdout.Write(bytes.ReplaceAll(answer, []byte("\r"), nil))
+	host.Close()
+	cancel()
+	<-done
+	// Output:
+	// EVER 1.2.10
+	// OK
+}
