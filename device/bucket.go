@@ -15,7 +15,7 @@ func newBucket(size int, refill time.Duration) *bucket {
 }
 
 func (b *bucket) fill(uptime time.Duration) {
-	n := int64((uptime - b.last) / b.refill)
+	n := int64(max(0, uptime-b.last) / b.refill)
 	if n >= int64(b.size-b.tokens) {
 		b.tokens, b.last = b.size, uptime
 		return

@@ -2,13 +2,14 @@ package device
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/meterseal/meterseal/eventlog"
 )
 
-// clockJump is how far the host's clock may move against the uptime in a
-// second or so before the meter says that it was set.
+// clockJump is how far the host's clock may move against the uptime, between
+// two looks at it, before the meter says that it was set.
 const clockJump = 2 * time.Second
 
 // Clock returns the meter's wall clock: that of the host, with what SetClock
@@ -23,13 +24,27 @@ func (m *Meter) clockLocked() time.Time {
 	return m.cfg.Now().Round(0).Add(m.state.Offset).In(m.readings.home.Location())
 }
 
-// SetClock sets the meter's wall clock, and records CLOCK_SET before it does.
-// Nothing is scheduled by that clock.
+// SetClock sets the meter's wall clock to a time from 1970 to 2199, and records
+// CLOCK_SET before it does. Nothing is scheduled by that clock.
 func (m *Meter) SetClock(ctx context.Context, t time.Time, source eventlog.ClockSource) error {
+	if !settable(t) {
+		return fmt.Errorf("device: the clock cannot be set to the year %d", t.UTC().Year())
+	}
 	if err := m.holdLog(ctx); err != nil {
 		return err
 	}
 	defer m.releaseLog()
+	return m.setClock(t, source)
+}
+
+// settable reports whether records and properties can hold t and what follows.
+func settable(t time.Time) bool {
+	y := t.UTC().Year()
+	return y >= 1970 && y < 2200
+}
+
+// setClock is called with the log held.
+func (m *Meter) setClock(t time.Time, source eventlog.ClockSource) error {
 	old := m.Clock()
 	p := eventlog.ClockSet{Old: old.UnixMilli(), New: t.UnixMilli(), Source: source}
 	if _, err := m.appendSystem(eventlog.CodeClockSet, &p); err != nil {
@@ -42,18 +57,43 @@ func (m *Meter) SetClock(ctx context.Context, t time.Time, source eventlog.Clock
 	})
 }
 
-// clockWatch notices when the host's clock is set.
+// linkSetsClock queues a time that another node has set, and reports whether
+// it did.
+func (m *Meter) linkSetsClock(t time.Time) bool {
+	if !settable(t) {
+		return false
+	}
+	ahead := t.Sub(m.Clock())
+	select {
+	case m.clockSets <- ahead:
+		return true
+	default:
+		return false
+	}
+}
+
+// noteClock records CLOCK_SET if the host's clock was set since the last look at
+// it. It is called with the log held, before each record: none is stamped by a
+// clock that was set in silence.
+func (m *Meter) noteClock() {
+	wall, uptime := m.cfg.Now().Round(0), m.cfg.Uptime()
+	expected := m.watch.wall.Add(uptime - m.watch.uptime)
+	jumped := !m.watch.wall.IsZero() && wall.Sub(expected).Abs() > clockJump
+	m.watch.wall, m.watch.uptime = wall, uptime
+	if !jumped {
+		return
+	}
+	m.mu.Lock()
+	offset := m.state.Offset
+	m.mu.Unlock()
+	p := eventlog.ClockSet{Old: expected.Add(offset).UnixMilli(), New: wall.Add(offset).UnixMilli(), Source: eventlog.ClockSync}
+	if b, err := p.AppendBinary(nil); err == nil {
+		m.write(eventlog.Event{Class: eventlog.ClassSystem, Code: eventlog.CodeClockSet}, b) //nolint:errcheck // the store has told of its own failure
+	}
+}
+
+// clockWatch is what the host's clock showed, and when.
 type clockWatch struct {
 	wall   time.Time
 	uptime time.Duration
-}
-
-// look returns what the clock would show if nobody had set it, and whether
-// somebody has.
-func (w *clockWatch) look(wall time.Time, uptime time.Duration) (expected time.Time, jumped bool) {
-	wall = wall.Round(0)
-	expected = w.wall.Add(uptime - w.uptime)
-	jumped = !w.wall.IsZero() && wall.Sub(expected).Abs() > clockJump
-	w.wall, w.uptime = wall, uptime
-	return expected, jumped
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/meterseal/meterseal/echonet"
@@ -85,6 +86,10 @@ type Config struct {
 	// NoEventSocket leaves out the socket of SendEvent: for a meter inside
 	// another program.
 	NoEventSocket bool
+	// LinkClock lets other nodes set the meter's clock over ECHONET Lite (97,
+	// 98), which knows nobody by more than an address. CLOCK_SET tells of each
+	// time. Default: refused.
+	LinkClock bool
 	// Reply says where answers go, Announce who gets notifications beside the
 	// groups of the links.
 	Reply    echonet.ReplyPolicy
@@ -93,7 +98,8 @@ type Config struct {
 	// Now is the host's clock. Default time.Now.
 	Now func() time.Time
 	// Uptime is the time since the meter started, from a clock that is never
-	// set. Default: what passes by Now, by its monotonic reading if it has one.
+	// set and goes at the pace of Now. Default: what passes by Now, by its
+	// monotonic reading if it has one.
 	Uptime func() time.Duration
 	// Logger gets the meter's life cycle and faults. Default: discard.
 	Logger *slog.Logger
@@ -137,6 +143,7 @@ func (c Config) withDefaults() (Config, error) {
 		start, now := c.Now(), c.Now
 		c.Uptime = func() time.Duration { return now().Sub(start) }
 	}
+	c.Uptime = rising(c.Uptime)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -145,6 +152,23 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Policy = eventlog.NewPolicy(c.Policy.Version, c.Policy.Specific...)
 	return c, c.check()
+}
+
+// rising makes a clock that never goes back.
+func rising(clock func() time.Duration) func() time.Duration {
+	var highest atomic.Int64
+	return func() time.Duration {
+		now := int64(clock())
+		for {
+			before := highest.Load()
+			if now <= before {
+				return time.Duration(before)
+			}
+			if highest.CompareAndSwap(before, now) {
+				return time.Duration(now)
+			}
+		}
+	}
 }
 
 func setDefault[T comparable](v *T, d T) {

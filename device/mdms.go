@@ -20,7 +20,7 @@ const (
 
 // mdms is what the meter knows of its MDMS: the keys, the challenges and
 // receipts that it accepted. A Set only checks and queues; the goroutine of
-// Meter.serveMDMS records.
+// Meter.serveLink records.
 type mdms struct {
 	keys  map[eventlog.KeyID]*ecdsa.PublicKey
 	inbox chan eventlog.Payload // *ChallengeAccepted or *ReceiptAccepted
@@ -196,15 +196,21 @@ func (m *Meter) isClosed(segment uint32, length uint64, digest eventlog.Digest) 
 	return false
 }
 
-// serveMDMS records what takeChallenge and takeReceipt have accepted, until ctx
-// ends.
-func (m *Meter) serveMDMS(ctx context.Context) error {
+// serveLink records what takeChallenge, takeReceipt and linkSetsClock have
+// accepted, until ctx ends.
+func (m *Meter) serveLink(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case p := <-m.mdms.inbox:
 			m.whileHeld(func() { m.recordMDMS(p) })
+		case ahead := <-m.clockSets:
+			m.whileHeld(func() {
+				if err := m.setClock(m.Clock().Add(ahead), eventlog.ClockLink); err != nil {
+					m.cfg.Logger.Error("set the clock", "err", err)
+				}
+			})
 		}
 	}
 }

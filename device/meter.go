@@ -31,6 +31,7 @@ type Meter struct {
 
 	appender chan struct{} // full while somebody holds the log
 	limits   limits        // guarded by the log being held
+	watch    clockWatch    // guarded by the log being held
 	ended    bool          // a seal closed the newest segment; changed by the sealer with the log held
 
 	// What the sealer alone uses, or Open before there is one.
@@ -41,10 +42,11 @@ type Meter struct {
 	change *change            // under way, nil if none
 	wanted *eventlog.Policy   // to be compared with the one in force, nil if it was
 
-	wake   chan struct{} // to the sealer, capacity 1
-	orders chan order    // to the sealer
-	dirty  chan struct{} // the state is to be written, capacity 1
-	news   news          // of seals and faults
+	wake      chan struct{}      // to the sealer, capacity 1
+	orders    chan order         // to the sealer
+	dirty     chan struct{}      // the state is to be written, capacity 1
+	clockSets chan time.Duration // by how much other nodes move the clock
+	news      news               // of seals and faults
 
 	saving sync.Mutex // held while the state is written
 
@@ -72,7 +74,7 @@ func Open(ctx context.Context, cfg Config) (*Meter, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Join(cfg.Dir, logName), 0o700); err != nil {
+	if err := makeDirs(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("device: state directory: %w", err)
 	}
 	lock, err := lockDir(cfg.Dir)
@@ -88,6 +90,28 @@ func Open(ctx context.Context, cfg Config) (*Meter, error) {
 	return m, nil
 }
 
+// makeDirs makes the state directory and that of the log, so that a power cut
+// does not take them away with all that is in them.
+func makeDirs(dir string) error {
+	log := filepath.Join(dir, logName)
+	if _, err := os.Stat(log); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(log, 0o700); err != nil {
+		return err
+	}
+	for _, d := range []string{dir, filepath.Dir(filepath.Clean(dir))} {
+		fsys, err := durable.Dir(d)
+		if err != nil {
+			return err
+		}
+		if err := fsys.SyncDir(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func open(ctx context.Context, cfg Config) (*Meter, error) {
 	dir, err := durable.Dir(cfg.Dir)
 	if err != nil {
@@ -97,6 +121,7 @@ func open(ctx context.Context, cfg Config) (*Meter, error) {
 		cfg: cfg, dir: dir, limits: newLimits(&cfg),
 		ready: make(chan struct{}), appender: make(chan struct{}, 1),
 		wake: make(chan struct{}, 1), orders: make(chan order), dirty: make(chan struct{}, 1),
+		clockSets: make(chan time.Duration, 1),
 	}
 	if m.mdms, err = newMDMS(&cfg); err != nil {
 		return nil, err

@@ -46,9 +46,11 @@ func (r *readings) Clock() time.Time { return r.m.Clock() }
 // Energy implements meter.Source.
 func (r *readings) Energy() meter.Pair { return r.pair(r.now()) }
 
-// EnergyAt implements meter.Source.
+// EnergyAt implements meter.Source. The two clocks are read one after the other,
+// so what lies between them is only known to the second.
 func (r *readings) EnergyAt(t time.Time) meter.Pair {
-	return r.pair(r.now().Add(t.Sub(r.m.Clock())))
+	ahead := r.m.Clock().Sub(r.now()).Round(time.Second)
+	return r.pair(t.Add(-ahead))
 }
 
 func (r *readings) pair(t time.Time) meter.Pair {

@@ -89,8 +89,14 @@ func (m *Meter) admitAndAppend(e eventlog.Event, payload []byte) (Recorded, erro
 
 // append is called with the log held.
 func (m *Meter) append(e eventlog.Event, payload []byte) (Recorded, error) {
+	m.noteClock()
+	return m.write(e, payload)
+}
+
+// write is append without a look at the clock.
+func (m *Meter) write(e eventlog.Event, payload []byte) (Recorded, error) {
 	if m.ended {
-		m.wakeSigner()
+		m.wakeSealer()
 		return Recorded{}, errBetween
 	}
 	r, err := m.log.Append(m.stamp(), e, payload)
@@ -105,7 +111,7 @@ func (m *Meter) append(e eventlog.Event, payload []byte) (Recorded, error) {
 	s := m.log.Status()
 	m.cfg.Trace(&Appended{Record: r, Segment: s.Segment, Length: s.Length})
 	if r.Specific() || m.full() {
-		m.wakeSigner()
+		m.wakeSealer()
 	}
 	return Recorded{Seq: r.Seq, Segment: s.Segment, Length: s.Length, Specific: r.Specific()}, nil
 }
@@ -120,15 +126,6 @@ func (m *Meter) appendSystem(code uint16, p eventlog.Payload) (Recorded, error) 
 		}
 	}
 	return m.append(eventlog.Event{Class: eventlog.ClassSystem, Code: code}, payload)
-}
-
-// recordSystem appends one of the meter's own records.
-func (m *Meter) recordSystem(ctx context.Context, code uint16, p eventlog.Payload) (Recorded, error) {
-	if err := m.holdLog(ctx); err != nil {
-		return Recorded{}, err
-	}
-	defer m.releaseLog()
-	return m.appendSystem(code, p)
 }
 
 // awaitSeal reports whether a seal that covers rec came in time.

@@ -28,7 +28,7 @@ func (m *Meter) Run(ctx context.Context) error {
 
 	working, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	tasks := []func(context.Context) error{m.serveMDMS, m.keepState, m.tick}
+	tasks := []func(context.Context) error{m.serveLink, m.keepState, m.tick}
 	if m.cfg.NoEventSocket {
 		m.setReady()
 	} else {

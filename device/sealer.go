@@ -27,8 +27,8 @@ func (m *Meter) command(ctx context.Context, f func(context.Context) error) erro
 	return <-o.done
 }
 
-// wakeSigner tells the sealer that there may be work. It never blocks.
-func (m *Meter) wakeSigner() {
+// wakeSealer tells the sealer that there may be work. It never blocks.
+func (m *Meter) wakeSealer() {
 	select {
 	case m.wake <- struct{}{}:
 	default:
@@ -55,8 +55,12 @@ func (m *Meter) seal(ctx context.Context) {
 	}
 }
 
-// idle is how long the sealer sleeps when nothing is due.
-const idle = time.Hour
+const (
+	// idle is how long the sealer sleeps when nothing is due.
+	idle = time.Hour
+	// longestRest is how long a module is left alone at its own wish.
+	longestRest = time.Minute
+)
 
 // work does all that can be done now, and returns when to come again.
 func (m *Meter) work(ctx context.Context) time.Duration {
@@ -167,7 +171,8 @@ func (m *Meter) sealed(s eventlog.Seal) {
 // signFailed handles an error of sign, with the log held.
 func (m *Meter) signFailed(err error) {
 	if after, ok := secureelement.RetryAfter(err); ok && errors.Is(err, secureelement.ErrRateLimited) {
-		m.retry = time.Now().Add(max(after, time.Millisecond)) // it is well, and wants to be left alone
+		after = min(max(after, time.Millisecond), longestRest)
+		m.retry = time.Now().Add(after) // it is well, and wants to be left alone
 		m.cfg.Logger.Debug("secure element wants rest", "for", after)
 		return
 	}

@@ -335,6 +335,9 @@ func TestKeyChangeOverARestart(t *testing.T) {
 		if rec := r.record(coverOpened); rec.Segment != 2 || rec.Sealed {
 			t.Errorf("the old module has done its part: %+v", rec)
 		}
+		if h := r.Status().Health; h != eventlog.HealthDown || r.module.Signs() != 4 { // first seal, the lost one, SE_RESTORED, SEGMENT_END
+			t.Errorf("health %v, %d signatures asked of the old module", h, r.module.Signs())
+		}
 		r.close()
 		r.cfg.Module = fresh
 		r.start()

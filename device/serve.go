@@ -16,6 +16,10 @@ func (m *Meter) Identity() echonet.Identity {
 
 // newObject makes the ECHONET Lite object 028801.
 func (m *Meter) newObject() (*meter.Meter, error) {
+	var setClock func(time.Time) bool
+	if m.cfg.LinkClock {
+		setClock = m.linkSetsClock
+	}
 	return meter.New(meter.Config{
 		Source:     m.readings,
 		Evidence:   evidence{m},
@@ -26,6 +30,7 @@ func (m *Meter) newObject() (*meter.Meter, error) {
 		History2:   true,
 		Location:   m.state.Location,
 		OnLocation: m.rememberLocation,
+		SetClock:   setClock,
 	})
 }
 

@@ -156,6 +156,9 @@ func (m *Meter) handleLine(ctx context.Context, conn net.Conn) (Recorded, error)
 	if err := d.Decode(&req); err != nil {
 		return Recorded{}, fmt.Errorf("device: request: %w", err)
 	}
+	if d.More() {
+		return Recorded{}, errors.New("device: request: something follows it")
+	}
 	e, err := eventlog.ParseEvent(req.Event)
 	if err != nil {
 		return Recorded{}, err

@@ -99,6 +99,7 @@ func TestEventSocketRefusesNonsense(t *testing.T) {
 		"odd payload":      `{"event":"1/40","payload":"abc"}` + "\n",
 		"payload too long": `{"event":"1/40","payload":"` + strings.Repeat("00", eventlog.MaxPayload+1) + `"}` + "\n",
 		"line too long":    `{"event":"` + strings.Repeat("1", 8192) + `"}` + "\n",
+		"two requests":     `{"event":"1/40"}{"event":"1/40"}` + "\n",
 		"bytes":            "\x00\xff\xfe\n",
 	} {
 		var reply struct {

@@ -79,6 +79,7 @@ func (m *Meter) start(ctx context.Context, born bool) error {
 	if m.object, err = m.newObject(); err != nil {
 		return err
 	}
+	m.cfg.Logger.Info("meter started", "meter", m.cfg.Meter, "boot", m.state.Boot, "segment", m.log.Newest(), "module", m.up)
 	if born {
 		return nil
 	}

@@ -61,6 +61,8 @@ func loadState(dir durable.FS) (s state, born bool, err error) {
 		return state{}, false, fmt.Errorf("device: state file %s: %w", stateName, err)
 	}
 	switch {
+	case d.More():
+		return state{}, false, fmt.Errorf("device: state file %s: something follows the state", stateName)
 	case s.Version != stateVersion:
 		return state{}, false, fmt.Errorf("device: state file %s: version %d, this program knows %d", stateName, s.Version, stateVersion)
 	case !echonet.ValidLocation(s.Location):

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meterseal/meterseal/device"
+	"github.com/meterseal/meterseal/echonet/meter"
 	"github.com/meterseal/meterseal/eventlog"
 	"github.com/meterseal/meterseal/secureelement/secureelementtest"
 )
@@ -107,15 +108,63 @@ func TestHostClockThatJumpsIsRecorded(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		jump.Store(int64(time.Hour))
+		r.record(powerUp) // at once: the clock is noted before the event
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		r.close()
 		list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
 		set := find[*eventlog.ClockSet](t, list)
+		if diff := cmp.Diff(events(list)[2:], []string{"CLOCK_SET", "0/2"}); diff != "" {
+			t.Error(diff)
+		}
 		if n := count(list, eventlog.CodeClockSet); n != 1 || set.Source != eventlog.ClockSync || set.New-set.Old != 3600*1000 {
 			t.Errorf("%d CLOCK_SET, the last one %+v", n, set)
 		}
 	})
+}
+
+func TestClockRefusesTimesThatNothingCanHold(t *testing.T) {
+	r := newRig(t).start()
+	for _, year := range []int{0, 1969, 2200, 10_000} {
+		if err := r.SetClock(t.Context(), time.Date(year, 6, 1, 0, 0, 0, 0, time.UTC), eventlog.ClockLocal); err == nil {
+			t.Errorf("set to the year %d", year)
+		}
+	}
+	if s := r.Status(); s.LastSeq != 2 {
+		t.Errorf("the log says of it: %+v", s)
+	}
+}
+
+// TestLinkClock: other nodes set the clock only where the configuration lets
+// them, and the log tells of it.
+func TestLinkClock(t *testing.T) {
+	for name, allowed := range map[string]bool{"refused": false, "allowed": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, func(c *device.Config) { c.LinkClock = allowed }).start()
+				at := r.Clock()
+				if got := r.Object().Properties().Set.Has(meter.EPCTime); got != allowed {
+					t.Fatalf("97 is in the Set map: %t", got)
+				}
+				if !allowed {
+					r.close()
+					return
+				}
+				if !r.set(meter.EPCDate, []byte{0x07, 0xEA, 12, 24}) {
+					t.Error("the date was refused")
+				}
+				synctest.Wait()
+				moved := r.Clock().Sub(at)
+				r.close()
+				list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
+				y, mo, d := at.Add(moved).Date()
+				set := find[*eventlog.ClockSet](t, list)
+				if y != 2026 || mo != 12 || d != 24 || set.Source != eventlog.ClockLink || set.New-set.Old != moved.Milliseconds() {
+					t.Errorf("moved to %d-%d-%d, CLOCK_SET says %+v", y, mo, d, set)
+				}
+			})
+		})
+	}
 }
 
 // TestAcceleratedRun lives a day in a minute and a half: uptime follows the clock that is
