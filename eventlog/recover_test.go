@@ -292,6 +292,19 @@ func TestFirstStart(t *testing.T) {
 			t.Errorf("recovered %+v", r.rec)
 		}
 	})
+	t.Run("a seal kept for a segment ends it", func(t *testing.T) {
+		r, disk := fresh(t)
+		r.rotate()
+		r.cfg.First = true
+		r.close()
+		if err := errors.Join(disk.Remove("seals"), disk.Remove("00000002.seg")); err != nil {
+			t.Fatal(err)
+		}
+		r.open()
+		if r.rec.First || r.rec.Damaged == nil {
+			t.Errorf("recovered %+v", r.rec)
+		}
+	})
 	t.Run("without a seal it ends with First", func(t *testing.T) {
 		r, _ := fresh(t)
 		r.append(fraud, nil)
