@@ -212,6 +212,9 @@ func TestDefaultCost(t *testing.T) {
 		t.Errorf("memory, passes, lanes: %x, want %x", got, want)
 	}
 	m := open(t, c)
+	if raceDetector {
+		return
+	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid(t, m)))
 	if err != nil {
 		t.Skipf("no such view of a process here: %v", err)

@@ -41,7 +41,6 @@ func dial(t *testing.T) *line {
 	conn.SetDeadline(time.Now().Add(time.Minute))
 	cmd := exec.Command(os.Args[0], soft.Argument)
 	cmd.ExtraFiles = []*os.File{theirs}
-	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

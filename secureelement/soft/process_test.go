@@ -114,15 +114,15 @@ func TestRespawn(t *testing.T) {
 // A process that hangs costs one call its deadline, is killed, and nothing that
 // it still says reaches anyone.
 func TestHungProcess(t *testing.T) {
-	c := newKey(t, eventlog.SchemeCounter)
-	c.Timeout = 300 * time.Millisecond
-	m := open(t, c)
+	m := open(t, newKey(t, eventlog.SchemeCounter))
 	sign(t, m)
 	victim := pid(t, m)
 	if err := syscall.Kill(victim, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	_, err := m.Sign(t.Context(), [32]byte{9})
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err := m.Sign(ctx, [32]byte{9})
 	if !errors.Is(err, secureelement.ErrTimeout) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("Sign: %v, want ErrTimeout", err)
 	}

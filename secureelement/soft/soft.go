@@ -58,7 +58,8 @@ type Config struct {
 	Timeout time.Duration
 
 	// StartTimeout bounds the start of the process, most of which is the
-	// derivation of a key from the passphrase. Default 10 s.
+	// derivation of a key from the passphrase. A call does not wait for it
+	// beyond its own time. Default 30 s.
 	StartTimeout time.Duration
 
 	// Rate and Burst limit the signatures: Rate per second in the long run,
@@ -107,7 +108,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("soft: negative time or rate in Config")
 	}
 	setDefault(&c.Timeout, 2*time.Second)
-	setDefault(&c.StartTimeout, 10*time.Second)
+	setDefault(&c.StartTimeout, 30*time.Second)
 	setDefault(&c.Rate, 5000)
 	setDefault(&c.Burst, 5000)
 	setDefault(&c.History, counter.MinSlots)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -44,6 +45,7 @@ func config(dir string) soft.Config {
 	return soft.Config{
 		Dir:        dir,
 		Passphrase: func() (soft.Secret, error) { return soft.Secret(passphrase), nil },
+		Timeout:    time.Minute, // of a loaded machine
 		Stderr:     os.Stderr,
 		Cost:       cheap,
 	}
