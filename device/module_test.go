@@ -107,7 +107,7 @@ func TestModuleFails(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t).start()
+				r := newRig(t, brisk).start()
 				r.record(coverOpened) // so that there is an answer to give twice
 				r.module.Fail(c.fault)
 				began := time.Now()
@@ -187,7 +187,7 @@ func TestModuleThatFailsOnceMakesNoFork(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t).start()
+				r := newRig(t, brisk).start()
 				r.record(coverOpened)
 				r.module.FailNext(fault)
 				lost := r.record(coverOpened)

@@ -71,12 +71,16 @@ func newRig(t *testing.T, change ...func(*device.Config)) *rig {
 			r.steps = append(r.steps, s)
 		},
 		NoEventSocket: true,
+		SignTimeout:   time.Minute, // a test machine may be slow
 	}
 	for _, f := range change {
 		f(&r.cfg)
 	}
 	return r
 }
+
+// brisk gives up a seal after the default time, for tests in a bubble.
+func brisk(c *device.Config) { c.SignTimeout = 0 }
 
 // open opens the meter without running it.
 func (r *rig) open() *rig {

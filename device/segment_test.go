@@ -134,8 +134,10 @@ func restoreSeals(t *testing.T, dir string, segment int) (last eventlog.Seal) {
 
 func TestFullStoreDropsTheOldestSegments(t *testing.T) {
 	r := newRig(t, small).start()
-	for range 2000 {
-		r.record(coverOpened)
+	for range 500 {
+		if _, err := r.Record(t.Context(), coverOpened, make([]byte, eventlog.MaxPayload)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if size := storeSize(t, r.cfg.Dir); size > 64<<10 {
 		t.Errorf("the log takes %d bytes of %d", size, 64<<10)
@@ -215,7 +217,7 @@ func TestPolicyChangeWaitsForTheModule(t *testing.T) {
 	for name, restart := range map[string]bool{"that comes back": false, "over a restart": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t).start()
+				r := newRig(t, brisk).start()
 				r.record(coverOpened)
 				r.module.FailNext(secureelementtest.Hung)
 				set := eventlog.NewPolicy(0, powerUp)

@@ -397,7 +397,7 @@ func TestHalfHoursAreAnnounced(t *testing.T) {
 func TestReadingsNeverWaitForTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAuthority()
-		r := newRig(t, small).start()
+		r := newRig(t, small, brisk).start()
 		h := r.serve()
 		for r.Status().Length < 4<<10-64 {
 			r.record(powerUp)
