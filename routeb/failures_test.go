@@ -418,10 +418,3 @@ func TestSecretsAreNowhere(t *testing.T) {
 		}
 	})
 }
-
-func TestReadCredentials(t *testing.T) {
-	c, err := routeb.ParseCredentials([]byte("# from the letter\nid = \"" + fixtures.ID + "\" # 32\npassword='" + fixtures.Password + "'\n"))
-	if err != nil || c != credentials {
-		t.Errorf("got other credentials, or %v", err)
-	}
-}

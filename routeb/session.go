@@ -58,40 +58,53 @@ type session struct {
 	checkAt    time.Time // when to ask next whether it may send
 }
 
+// run keeps a session until ctx ends, or until Dial has had its number of attempts.
 func (s *session) run(ctx context.Context) {
 	defer close(s.conn.done)
 	defer s.shut()
 	at, failures := reopen, 0
+	floor := renew // rises with each session in which nothing was heard: the rung that led to it was not enough
 	for {
 		err := s.climb(ctx, at)
-		if err == nil {
+		if err != nil {
+			failures++
+			at = max(firstRung(err), min(at+1, reopen))
+		} else {
 			failures = 0
 			err = s.serve(ctx)
-			if at = s.firstRung(err, at); ctx.Err() == nil {
-				s.conn.count(func(st *Stats) { st.Losses++ })
+			if floor = min(floor+1, reopen); s.heard || s.cfg.Now().Sub(s.entered) >= silentTime && !errors.Is(err, ErrSilent) {
+				floor = renew
 			}
-		} else {
-			failures++
-			at = nextRung(err, at)
+			at = max(firstRung(err), floor)
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		s.log.Warn("routeb: lost", "err", err, "rung", int(at), "failures", failures)
-		s.conn.update(func(st *Status) {
-			st.Err = err
-			if st.State != NoPort {
-				st.State = Lost
-			}
-			st.Expected = 0
-		})
+		s.tell(err)
 		if n := s.cfg.DialAttempts; n > 0 && failures >= n && !isClosed(s.conn.joined) {
 			return
 		}
-		if s.pause(ctx, failures) != nil && ctx.Err() == nil {
+		if s.pause(ctx, failures) != nil {
 			at = reopen
 		}
+		if ctx.Err() != nil {
+			return
+		}
 	}
+}
+
+// tell has everybody know that there is no session, and why.
+func (s *session) tell(err error) {
+	s.log.Warn("routeb: lost", "err", err)
+	s.conn.update(func(st *Status) {
+		st.Err, st.Expected = err, 0
+		if st.State == Joined {
+			s.conn.stats.Losses++
+		}
+		if st.State != NoPort {
+			st.State = Lost
+		}
+	})
 }
 
 // shut ends the session as it should be: a meter that is not told keeps other dongles out.
@@ -108,30 +121,17 @@ func (s *session) shut() {
 	s.conn.update(func(st *Status) { st.State, st.Expected = Closed, 0 })
 }
 
-// firstRung is where the ladder begins after a loss. A session in which nothing was heard does not prove that the rung
-// that led to it is enough.
-func (s *session) firstRung(why error, last rung) rung {
+// firstRung is the lowest rung that can help against what went wrong.
+func firstRung(why error) rung {
 	switch {
 	case errors.Is(why, ErrUnplugged):
 		return reopen
 	case errors.Is(why, errStuck):
 		return reset
-	case !s.heard && (errors.Is(why, ErrSilent) || s.cfg.Now().Sub(s.entered) < silentTime):
-		return min(last+1, reopen)
 	case errors.Is(why, ErrExpired):
 		return renew
 	}
 	return rejoin
-}
-
-func nextRung(why error, last rung) rung {
-	switch {
-	case errors.Is(why, ErrUnplugged):
-		return reopen
-	case errors.Is(why, errStuck):
-		return max(reset, min(last+1, reopen))
-	}
-	return min(last+1, reopen)
 }
 
 // pause waits before the next attempt and returns an error if the port is gone.
@@ -159,7 +159,8 @@ func (s *session) climb(ctx context.Context, at rung) error {
 		if err := s.modem.renewed(ctx); err != nil {
 			return err
 		}
-		return s.enter()
+		s.enter()
+		return nil
 	}
 	switch at {
 	case reopen:
@@ -185,7 +186,8 @@ func (s *session) climb(ctx context.Context, at rung) error {
 		return err
 	}
 	s.conn.count(func(st *Stats) { st.Joins++ })
-	return s.enter()
+	s.enter()
+	return nil
 }
 
 // open opens the port and finds out what is there, at which rate.
@@ -317,7 +319,7 @@ func (s *session) found(n Network) {
 }
 
 // enter begins a session.
-func (s *session) enter() error {
+func (s *session) enter() {
 	now := s.cfg.Now()
 	s.entered, s.heard, s.unanswered = now, false, 0
 	c := s.conn
@@ -329,7 +331,6 @@ func (s *session) enter() error {
 	if !isClosed(c.joined) {
 		close(c.joined)
 	}
-	return nil
 }
 
 // serve moves datagrams until the session ends, and says why it did.

@@ -69,6 +69,12 @@ type Status struct {
 	Limited  bool          // the legal sum of transmit time is used up: the module sends nothing for now
 }
 
+// weakSignal is a rule of thumb in dBm: modules hear down to about -100.
+const weakSignal = -85
+
+// Weak says that the last signal of the meter was so weak that datagrams are likely to be lost.
+func (s Status) Weak() bool { return s.Power != 0 && s.Power < weakSignal }
+
 // Stats counts since Dial.
 type Stats struct {
 	Sent          uint64 // datagrams of WriteTo that left
