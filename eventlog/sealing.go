@@ -52,9 +52,6 @@ func (l *Log) StoreSeal(s Seal) error {
 		return err
 	}
 	l.sealed = s
-	for len(l.handed) > 0 && l.handed[0].length <= s.SignedLength {
-		l.handed = l.handed[1:]
-	}
 	v := *l.view.Load()
 	v.seal, v.sealBytes = s, b
 	l.view.Store(&v)
