@@ -215,7 +215,7 @@ func TestLinkThatContradictsWhatIsKnown(t *testing.T) {
 		}
 
 		image := m.Clone()
-		image.Begin(2, uint64(image.Open().Seals[1].SignedLength), image.Open().Digest(int(image.Open().Seals[1].SignedLength)))
+		image.Begin(2, image.Open().Seals[1].SignedLength, image.Open().Digest(int(image.Open().Seals[1].SignedLength)))
 		image.Seal()
 		contradiction(image, w, "an earlier state than the known one")
 		w.forgetBytes = true
