@@ -35,7 +35,7 @@ type Log struct {
 	file    durable.File
 	head           // where the active segment ends
 	sealed  Seal   // newest seal of the active segment; zero = none
-	handed  []mark // marks given out by Pending, ascending, not yet sealed
+	handed  []mark // the last marks given out by Pending, ascending
 
 	buf    [MaxRecordSize]byte // scratch for encoding
 	broken error               // set once by a failed sync
