@@ -35,7 +35,8 @@ type Collected struct {
 	Bundle *eventlog.Bundle
 	// Head is where the next collection begins.
 	Head Head
-	// More says that the bundle is full before the meter's newest seal.
+	// More says that the bundle ends before the meter's newest seal: it is full,
+	// or the collection broke off behind it.
 	More bool
 	// Status is what the meter said of its log.
 	Status eventlog.Status

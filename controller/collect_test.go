@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,6 +29,14 @@ func grow(m *testMeter, n int) {
 		}
 		l.Event(eventlogtest.Specific)
 	})
+}
+
+// effort scales how much is tried: environment variable EFFORT, default 1.
+func effort() int {
+	if n, err := strconv.Atoi(os.Getenv("EFFORT")); err == nil && n > 0 {
+		return n
+	}
+	return 1
 }
 
 // collect collects and fails the test if that fails.
@@ -114,6 +124,23 @@ func TestSegmentsThatWereClosedMeanwhileComeFirst(t *testing.T) {
 			if s := m.log.Segment(n); len(s.Log) != len(log) {
 				t.Errorf("segment %d: %d bytes of %d", n, len(log), len(s.Log))
 			}
+		}
+	})
+}
+
+func TestASegmentThatIsThereInFullIsNotCollectedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, m := newAir(), newMeter(t, "meter")
+		node := pair(t, a, m)
+		grow(m, 20)
+		m.change(func(l *eventlogtest.Meter) { l.Rotate() })
+		first := m.log.Segment(1)
+		c := controller.NewCollector(node, controller.Meter{Addr: at(1)}, controller.CollectConfig{})
+		got := collect(t, c, controller.Want{Head: controller.Head{
+			Segment: 1, Length: uint64(len(first.Log)), Digest: first.Digest(len(first.Log)),
+		}})
+		if p := got.Bundle.Parts; len(p) != 1 || p[0].Segment != 2 {
+			t.Errorf("%d parts, the first of segment %d", len(p), p[0].Segment)
 		}
 	})
 }
@@ -518,7 +545,7 @@ func TestSegmentsThatWereReadBeforeABreakAreDelivered(t *testing.T) {
 }
 
 func TestCollectionSurvivesABadLink(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range uint64(8 * effort()) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, m := newAir(), newMeter(t, "meter")

@@ -19,9 +19,11 @@ import (
 
 	"github.com/meterseal/meterseal/controller"
 	"github.com/meterseal/meterseal/echonet"
+	"github.com/meterseal/meterseal/echonet/memlink"
 	"github.com/meterseal/meterseal/echonet/meter"
 	"github.com/meterseal/meterseal/eventlog"
 	"github.com/meterseal/meterseal/eventlog/eventlogtest"
+	"github.com/meterseal/meterseal/internal/durable"
 	"github.com/meterseal/meterseal/internal/durable/durabletest"
 )
 
@@ -57,7 +59,7 @@ func (h *home) run(t *testing.T, n byte, edit func(*controller.Config)) {
 	t.Helper()
 	c := hems()
 	c.OnNotify = func(from net.Addr, f echonet.Frame) { h.ctl.Notify(from, f) }
-	c.Links = []echonet.Link{{PacketConn: h.air.listen(n), Group: group}}
+	c.Links = []echonet.Link{{PacketConn: h.air.listen(t, n), Group: memlink.Group}}
 	h.hems = echonet.New(c)
 	cfg := controller.Config{
 		Node: h.hems, Meters: []controller.Meter{{Addr: at(1)}},
@@ -192,6 +194,64 @@ func TestSpooledEvidenceSurvivesAPowerCut(t *testing.T) {
 	})
 }
 
+func TestABundleThatDoesNotFitWaitsForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome(t, func(c *controller.Config) { c.Spool.Limit = 10 * 4096 })
+		wait(time.Minute)
+		h.vault.change(func() { h.vault.down = true })
+		for _, records := range []int{20, 500} { // 4 KiB, then all but the rest
+			grow(h.meter, records)
+			h.announce(t)
+			wait(time.Minute)
+		}
+		grow(h.meter, 300)
+		h.announce(t)
+		wait(time.Minute)
+		if s := h.state(t).Evidence; s.Status != controller.EvidenceFull || s.Waiting != 2 {
+			t.Errorf("status %q, %d bundles wait", s.Status, s.Waiting)
+		}
+		h.vault.change(func() { h.vault.down = false })
+		wait(20 * time.Minute)
+		if n := h.vault.missing(t, h.meter); n != 0 {
+			t.Errorf("%d bytes are missing", n)
+		}
+	})
+}
+
+// failing is a disk whose next n syncs fail.
+type failing struct {
+	durable.FS
+	left int
+}
+
+func (f *failing) Create(name string) (durable.File, error) {
+	file, err := f.FS.Create(name)
+	if err == nil && f.left > 0 {
+		f.left--
+		return failingFile{file}, nil
+	}
+	return file, err
+}
+
+type failingFile struct{ durable.File }
+
+func (failingFile) Sync() error { return errors.New("no space left on device") }
+
+func TestABundleThatTheDiskDoesNotTakeIsCollectedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &failing{durabletest.New(), 2}
+		h := newHome(t, func(c *controller.Config) { c.Spool.FS = disk })
+		wait(time.Second)
+		if s := h.state(t).Evidence; s.Status != controller.EvidenceFailing || !strings.Contains(s.Err, "no space left") {
+			t.Errorf("state %+v", s)
+		}
+		wait(10 * time.Minute)
+		if n := h.vault.missing(t, h.meter); n != 0 {
+			t.Errorf("%d bytes are missing", n)
+		}
+	})
+}
+
 func TestARestartReadsOnlyWhatIsNew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := durabletest.New()
@@ -233,14 +293,16 @@ func TestWhatTheMDMSHasLostIsCollectedAgain(t *testing.T) {
 		grow(h.meter, 30)
 		h.announce(t)
 		wait(time.Minute)
-		h.vault.change(func() { h.vault.segments = map[uint32][]byte{1: h.vault.segments[1]} })
-		grow(h.meter, 3)
-		h.announce(t)
-		wait(time.Minute)
-		if n := h.vault.missing(t, h.meter); n != 0 {
-			t.Errorf("%d bytes are missing", n)
+		for i := range 3 {
+			h.vault.change(func() { h.vault.segments = map[uint32][]byte{1: h.vault.segments[1]} })
+			grow(h.meter, 3)
+			h.announce(t)
+			wait(10 * time.Second)
+			if n := h.vault.missing(t, h.meter); n != 0 {
+				t.Errorf("loss %d: %d bytes are missing", i, n)
+			}
 		}
-		if d := cmp.Diff(map[controller.Outcome]int{controller.Applied: 3, controller.NeedFrom: 1}, h.vault.counts()); d != "" {
+		if d := cmp.Diff(map[controller.Outcome]int{controller.Applied: 5, controller.NeedFrom: 3}, h.vault.counts()); d != "" {
 			t.Error(d)
 		}
 	})

@@ -1,30 +1,32 @@
 package controller_test
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"net"
-	"os"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/meterseal/meterseal/echonet"
+	"github.com/meterseal/meterseal/echonet/memlink"
 )
 
-// air is a network in memory. What is sent to an address reaches the socket
-// there; what is sent to the group reaches every other one.
+// air is a network in memory that remembers what was sent, and can be a bad one.
 type air struct {
-	mu      sync.Mutex // guards what follows
-	sockets map[string]*socket
-	frames  []sent
-	faults  *faults
-	jam     func(f echonet.Frame) bool // frames that are lost
+	network memlink.Network
+
+	mu     sync.Mutex // guards what follows
+	frames []sent
+	faults *faults
+	jam    func(f echonet.Frame) bool // frames that are lost
 }
 
 // sent is a frame as it was put on the air.
 type sent struct {
-	from, to net.Addr
-	frame    echonet.Frame
+	from  net.Addr
+	frame echonet.Frame
 }
 
 // faults are what the air does to datagrams, each with a probability.
@@ -34,9 +36,7 @@ type faults struct {
 	delay, reorderWithin time.Duration
 }
 
-func newAir() *air { return &air{sockets: map[string]*socket{}} }
-
-var group = &net.UDPAddr{IP: net.IPv4(224, 0, 23, 0), Port: echonet.Port}
+func newAir() *air { return &air{} }
 
 func addrOf(n byte) *net.UDPAddr {
 	return &net.UDPAddr{IP: net.IPv4(192, 168, 1, n), Port: echonet.Port}
@@ -44,59 +44,38 @@ func addrOf(n byte) *net.UDPAddr {
 
 // socket is a net.PacketConn on the air.
 type socket struct {
-	air  *air
-	addr *net.UDPAddr
-	in   chan datagram
-	wake chan struct{} // closed when reads have to end
-	once sync.Once
+	*memlink.Conn
+	air *air
 }
 
-type datagram struct {
-	b    []byte
-	from net.Addr
-}
-
-func (a *air) listen(n byte) *socket {
-	s := &socket{air: a, addr: addrOf(n), in: make(chan datagram, 1024), wake: make(chan struct{})}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.sockets[s.addr.String()] = s
-	return s
-}
-
-func (s *socket) ReadFrom(b []byte) (int, net.Addr, error) {
-	select {
-	case d := <-s.in:
-		return copy(b, d.b), d.from, nil
-	case <-s.wake:
-		return 0, nil, os.ErrDeadlineExceeded
+func (a *air) listen(t testing.TB, n byte) *socket {
+	t.Helper()
+	c, err := a.network.Listen(netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 168, 1, n}), echonet.Port))
+	if err != nil {
+		t.Fatal(err)
 	}
+	return &socket{c, a}
 }
 
 func (s *socket) WriteTo(b []byte, to net.Addr) (int, error) {
-	a := s.air
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	b = bytes.Clone(b)
 	var f echonet.Frame
-	if err := f.UnmarshalBinary(append([]byte(nil), b...)); err != nil {
+	if err := f.UnmarshalBinary(b); err != nil {
 		return 0, err
 	}
-	a.frames = append(a.frames, sent{s.addr, to, f})
-	if a.jam != nil && a.jam(f) {
-		return len(b), nil
-	}
-	for _, peer := range a.sockets {
-		if peer != s && (peer.addr.String() == to.String() || to.String() == group.String()) {
-			a.faults.carry(peer, datagram{append([]byte(nil), b...), s.addr})
-		}
+	s.air.mu.Lock()
+	defer s.air.mu.Unlock()
+	s.air.frames = append(s.air.frames, sent{s.LocalAddr(), f})
+	if s.air.jam == nil || !s.air.jam(f) {
+		s.air.faults.carry(func() { _, _ = s.Conn.WriteTo(b, to) })
 	}
 	return len(b), nil
 }
 
 // carry delivers a datagram, or does worse to it.
-func (f *faults) carry(to *socket, d datagram) {
+func (f *faults) carry(deliver func()) {
 	if f == nil {
-		to.put(d)
+		deliver()
 		return
 	}
 	times := 1
@@ -114,37 +93,9 @@ func (f *faults) carry(to *socket, d datagram) {
 		if f.rnd.Float64() < f.late {
 			wait += f.delay
 		}
-		if wait == 0 {
-			to.put(d)
-			continue
-		}
-		time.AfterFunc(wait, func() { to.put(d) })
+		time.AfterFunc(wait, deliver)
 	}
 }
-
-func (s *socket) put(d datagram) {
-	select {
-	case s.in <- d:
-	default: // as a full socket buffer does
-	}
-}
-
-func (s *socket) Close() error {
-	s.once.Do(func() { close(s.wake) })
-	return nil
-}
-
-func (s *socket) LocalAddr() net.Addr { return s.addr }
-
-// SetReadDeadline knows two deadlines: none, and long ago.
-func (s *socket) SetReadDeadline(t time.Time) error {
-	if !t.IsZero() {
-		return s.Close()
-	}
-	return nil
-}
-func (s *socket) SetDeadline(t time.Time) error    { return s.SetReadDeadline(t) }
-func (s *socket) SetWriteDeadline(time.Time) error { return nil }
 
 // sentBy returns the frames that a node has sent so far.
 func (a *air) sentBy(n byte) []echonet.Frame {
@@ -176,8 +127,8 @@ func (a *air) jamming(match func(echonet.Frame) bool) {
 // node serves a node on the air until the test ends.
 func (a *air) node(t testing.TB, n byte, c echonet.Config) *echonet.Node {
 	t.Helper()
-	s := a.listen(n)
-	c.Links = []echonet.Link{{PacketConn: s, Group: group}}
+	s := a.listen(t, n)
+	c.Links = []echonet.Link{{PacketConn: s, Group: memlink.Group}}
 	node := echonet.New(c)
 	serve(t, node)
 	return node

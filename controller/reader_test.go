@@ -14,6 +14,7 @@ import (
 
 	"github.com/meterseal/meterseal/controller"
 	"github.com/meterseal/meterseal/echonet"
+	"github.com/meterseal/meterseal/echonet/memlink"
 	"github.com/meterseal/meterseal/echonet/meter"
 )
 
@@ -350,7 +351,7 @@ func TestOnlyTheMetersOwnNotificationsCount(t *testing.T) {
 
 func TestMetersAreFoundAndRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHome(t, func(c *controller.Config) { c.Meters, c.Groups = nil, []net.Addr{group} })
+		h := newHome(t, func(c *controller.Config) { c.Meters, c.Groups = nil, []net.Addr{memlink.Group} })
 		id := echonet.Identity{}
 		h.air.node(t, 5, echonet.Config{Objects: []echonet.Object{echonet.NewController(id)}}) // no meter
 		wait(time.Minute)
@@ -367,7 +368,7 @@ func TestMetersAreFoundAndRead(t *testing.T) {
 		if n := len(h.ctl.States()); n != 2 {
 			t.Errorf("%d meters after another one has announced itself", n)
 		}
-		found, err := h.ctl.Discover(t.Context(), group)
+		found, err := h.ctl.Discover(t.Context(), memlink.Group)
 		if err != nil || len(found) != 2 {
 			t.Fatalf("found %v, %v", found, err)
 		}
@@ -375,12 +376,12 @@ func TestMetersAreFoundAndRead(t *testing.T) {
 			t.Error(d)
 		}
 		h.air.jamming(func(echonet.Frame) bool { return true })
-		if found, err := h.ctl.Discover(t.Context(), group); err != nil || len(found) != 0 {
+		if found, err := h.ctl.Discover(t.Context(), memlink.Group); err != nil || len(found) != 0 {
 			t.Errorf("found %v, %v where nobody answers", found, err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := h.ctl.Discover(ctx, group); !errors.Is(err, context.Canceled) {
+		if _, err := h.ctl.Discover(ctx, memlink.Group); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v", err)
 		}
 	})
