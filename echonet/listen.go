@@ -3,6 +3,7 @@ package echonet
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strconv"
@@ -15,8 +16,8 @@ import (
 
 // The groups of ECHONET Lite (Part II, 1.4).
 var (
-	groupIPv4 = net.IPv4(224, 0, 23, 0)
-	groupIPv6 = net.ParseIP("ff02::1")
+	groupIPv4 = netip.MustParseAddr("224.0.23.0")
+	groupIPv6 = netip.MustParseAddr("ff02::1")
 )
 
 // ErrPortTaken: another program holds the port.
@@ -31,6 +32,9 @@ type ListenConfig struct {
 	Addrs []string
 	// Interfaces, if not empty, are the names of the only interfaces used.
 	Interfaces []string
+	// Logger is told what is left out when all addresses are asked for: an address
+	// that is not ready, an interface that cannot join the group. Default: discard.
+	Logger *slog.Logger
 }
 
 // Listen opens sockets for ECHONET Lite over UDP: one per local address, and for
@@ -44,7 +48,10 @@ type ListenConfig struct {
 // The links are the caller's to close. A port that is held by another program is
 // ErrPortTaken.
 func Listen(c ListenConfig) ([]Link, error) {
-	l := &listener{groups: map[string]bool{}}
+	l := &listener{groups: map[string]bool{}, log: c.Logger}
+	if l.log == nil {
+		l.log = slog.New(slog.DiscardHandler)
+	}
 	if err := l.open(c); err != nil {
 		for _, link := range l.links {
 			_ = link.Close()
@@ -59,6 +66,7 @@ type listener struct {
 	links  []Link
 	groups map[string]bool // interface and group that have a socket
 	limits []*limited      // who answers limited broadcasts, by interface
+	log    *slog.Logger
 }
 
 // local is an address of an interface.
@@ -74,6 +82,21 @@ func (a local) addr() netip.Addr {
 	return a.prefix.Addr()
 }
 
+// group returns the multicast group on the address's interface.
+func (a local) group() netip.Addr {
+	if a.addr().Is4() {
+		return groupIPv4
+	}
+	return groupIPv6.WithZone(a.ifi.Name)
+}
+
+func (a local) network() string {
+	if a.addr().Is4() {
+		return "udp4"
+	}
+	return "udp6"
+}
+
 func (l *listener) open(c ListenConfig) error {
 	all, err := locals(c.Interfaces)
 	if err != nil {
@@ -83,39 +106,63 @@ func (l *listener) open(c ListenConfig) error {
 		c.Addrs = []string{":" + strconv.Itoa(Port)}
 	}
 	for _, s := range c.Addrs {
-		addr, port, err := parseListen(s)
-		if err != nil {
+		if err := l.addrs(s, all); err != nil {
 			return err
-		}
-		wild := !addr.IsValid() || addr.IsUnspecified()
-		opened := 0
-		for _, a := range all {
-			switch {
-			case wild && addr.IsValid() && addr.Is4() != a.addr().Is4():
-				continue
-			case !wild && !covers(a, addr):
-				continue
-			}
-			if !wild {
-				a.prefix = netip.PrefixFrom(addr.WithZone(""), a.prefix.Bits())
-			}
-			err := l.unicast(a, port)
-			if wild && errors.Is(err, syscall.EADDRNOTAVAIL) {
-				continue // an IPv6 address that is not ready yet
-			}
-			if err != nil {
-				return err
-			}
-			opened++
-			if !wild {
-				break
-			}
-		}
-		if opened == 0 {
-			return fmt.Errorf("echonet: listen on %s: no such address on the interfaces chosen", s)
 		}
 	}
 	return l.broadcast()
+}
+
+// addrs opens the sockets of one of ListenConfig.Addrs.
+func (l *listener) addrs(s string, all []local) error {
+	addr, port, err := parseListen(s)
+	if err != nil {
+		return err
+	}
+	if addr.IsValid() && !addr.IsUnspecified() {
+		for _, a := range all {
+			if covers(a, addr) {
+				a.prefix = netip.PrefixFrom(addr.WithZone(""), a.prefix.Bits())
+				if err := l.unicast(a, port); err != nil {
+					return err
+				}
+				return l.group(a, port)
+			}
+		}
+		return fmt.Errorf("echonet: listen on %s: no such address on the interfaces chosen", s)
+	}
+	before := len(l.links)
+	for _, a := range all {
+		if addr.IsValid() && addr.Is4() != a.addr().Is4() {
+			continue
+		}
+		if err := l.oneOfMany(a, port); err != nil {
+			return err
+		}
+	}
+	if len(l.links) == before {
+		return fmt.Errorf("echonet: listen on %s: no address on the interfaces chosen", s)
+	}
+	return nil
+}
+
+// oneOfMany opens the sockets of an address as far as that works: one that is not
+// ready, or has no multicast, does not keep a node off the others.
+func (l *listener) oneOfMany(a local, port int) error {
+	err := l.unicast(a, port)
+	if errors.Is(err, syscall.EADDRNOTAVAIL) {
+		l.log.Warn("address left out", "addr", a.addr(), "err", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = l.group(a, port)
+	if err != nil && !errors.Is(err, ErrPortTaken) {
+		l.log.Warn("multicast left out", "interface", a.ifi.Name, "addr", a.addr(), "err", err)
+		return nil
+	}
+	return err
 }
 
 // covers reports whether the address can be bound on the interface address a:
@@ -195,65 +242,66 @@ func listenError(ap netip.AddrPort, err error) error {
 	return fmt.Errorf("echonet: listen on %v: %w", ap, err)
 }
 
-// unicast opens the socket of one address, and the group sockets that go with
-// it.
+// unicast opens the socket of one address.
 func (l *listener) unicast(a local, port int) error {
 	ap := netip.AddrPortFrom(a.addr(), uint16(port))
-	network := "udp6"
-	if a.addr().Is4() {
-		network = "udp4"
-	}
-	c, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(ap))
+	c, err := net.ListenUDP(a.network(), net.UDPAddrFromAddrPort(ap))
 	if err != nil {
 		return listenError(ap, err)
 	}
 	l.links = append(l.links, Link{PacketConn: c})
-	if a.ifi.Flags&net.FlagMulticast == 0 || a.addr().IsLoopback() {
+	return nil
+}
+
+// group makes the last unicast socket that of its interface and family which
+// sends to the group and answers what comes by it, unless there is one already.
+func (l *listener) group(a local, port int) error {
+	link := &l.links[len(l.links)-1]
+	c, ok := link.PacketConn.(*net.UDPConn)
+	key := a.ifi.Name + a.network()
+	if !ok || l.groups[key] || a.ifi.Flags&net.FlagMulticast == 0 || a.addr().IsLoopback() {
 		return nil
 	}
-	key := a.ifi.Name + network
-	if l.groups[key] {
-		return nil // the first address of the interface answers its group
-	}
 	l.groups[key] = true
-	group := &net.UDPAddr{IP: groupIPv4, Port: Port}
+	var err error
 	if a.addr().Is4() {
 		err = ipv4.NewPacketConn(c).SetMulticastInterface(&a.ifi)
 	} else {
-		group = &net.UDPAddr{IP: groupIPv6, Port: Port, Zone: a.ifi.Name}
 		err = ipv6.NewPacketConn(c).SetMulticastInterface(&a.ifi)
 	}
 	if err != nil {
 		return fmt.Errorf("echonet: multicast on %s: %w", a.ifi.Name, err)
 	}
-	l.links[len(l.links)-1].Group = group
+	link.Group = net.UDPAddrFromAddrPort(netip.AddrPortFrom(a.group(), Port))
 	if port == 0 {
 		return nil
 	}
-	return l.hear(a, c, port)
+	return errors.Join(l.hearGroup(a, c, port), l.hearBroadcast(a, c, port))
 }
 
-// hear opens the group sockets of one interface and family.
-func (l *listener) hear(a local, out *net.UDPConn, port int) error {
-	group, _ := netip.AddrFromSlice(groupIPv6)
-	if a.addr().Is4() {
-		group, _ = netip.AddrFromSlice(groupIPv4.To4())
-	} else {
-		group = group.WithZone(a.ifi.Name)
-	}
-	g, err := l.shared(netip.AddrPortFrom(group, uint16(port)), a.ifi.Index)
+// hearGroup opens the socket of the group of an interface and family.
+func (l *listener) hearGroup(a local, out *net.UDPConn, port int) error {
+	g, err := l.shared(netip.AddrPortFrom(a.group(), uint16(port)), a.ifi.Index)
 	if err != nil || g == nil {
 		return err
 	}
-	l.links = append(l.links, Link{PacketConn: &groupConn{g, out}})
-	if !a.addr().Is4() {
-		err = ipv6.NewPacketConn(g).JoinGroup(&a.ifi, &net.UDPAddr{IP: groupIPv6})
+	group := net.UDPAddrFromAddrPort(netip.AddrPortFrom(a.group(), 0))
+	if a.addr().Is4() {
+		err = ipv4.NewPacketConn(g).JoinGroup(&a.ifi, group)
 	} else {
-		err = ipv4.NewPacketConn(g).JoinGroup(&a.ifi, &net.UDPAddr{IP: groupIPv4})
+		err = ipv6.NewPacketConn(g).JoinGroup(&a.ifi, group)
 	}
 	if err != nil {
+		_ = g.Close()
 		return fmt.Errorf("echonet: join group on %s: %w", a.ifi.Name, err)
 	}
+	l.links = append(l.links, Link{PacketConn: &groupConn{g, out}})
+	return nil
+}
+
+// hearBroadcast opens the socket of the broadcast address of an interface's IPv4
+// network, and notes who answers limited broadcasts there.
+func (l *listener) hearBroadcast(a local, out *net.UDPConn, port int) error {
 	if !a.addr().Is4() || a.ifi.Flags&net.FlagBroadcast == 0 {
 		return nil
 	}
@@ -261,7 +309,7 @@ func (l *listener) hear(a local, out *net.UDPConn, port int) error {
 	if a.prefix.Bits() > 30 {
 		return nil // a network of two has no broadcast address
 	}
-	g, err = l.shared(netip.AddrPortFrom(lastOf(a.prefix), uint16(port)), 0)
+	g, err := l.shared(netip.AddrPortFrom(lastOf(a.prefix), uint16(port)), 0)
 	if err != nil || g == nil {
 		return err
 	}

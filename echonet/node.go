@@ -25,8 +25,6 @@ type Node struct {
 	served  atomic.Bool       // Serve was called
 	stopped chan struct{}     // closed when Serve ends
 
-	objectsMu sync.Mutex // serialises changes of objects
-
 	mu      sync.Mutex // guards what follows
 	nextTID uint16
 	pending map[uint16]*pending
@@ -111,9 +109,7 @@ func (n *Node) SetObjects(objects ...Object) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	n.objectsMu.Lock()
 	n.objects.Store(newTable(n.profile, objects))
-	n.objectsMu.Unlock()
 	return n.InstancesChanged()
 }
 
