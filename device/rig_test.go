@@ -257,8 +257,8 @@ func inspect(t testing.TB, dir string, pubs ...*ecdsa.PublicKey) ([]entry, event
 	return all, best
 }
 
-// judge has the log verified as a bundle.
-func judge(t testing.TB, dir string, segments []segmentFile, newest eventlog.Seal, pubs []*ecdsa.PublicKey) {
+// verdict has the log verified as a bundle.
+func verdict(t testing.TB, dir string, segments []segmentFile, newest eventlog.Seal, pubs []*ecdsa.PublicKey) *verify.Report {
 	t.Helper()
 	bundle := eventlog.Bundle{Meter: meterID, Newest: true}
 	for i, s := range segments {
@@ -281,6 +281,13 @@ func judge(t testing.TB, dir string, segments []segmentFile, newest eventlog.Sea
 	if err != nil {
 		t.Fatal(err)
 	}
+	return report
+}
+
+// judge checks that the verdict is that of an honest meter.
+func judge(t testing.TB, dir string, segments []segmentFile, newest eventlog.Seal, pubs []*ecdsa.PublicKey) {
+	t.Helper()
+	report := verdict(t, dir, segments, newest, pubs)
 	want := verify.Intact
 	if report.Tail > 0 {
 		want = verify.IntactWithTail
