@@ -387,6 +387,22 @@ func TestMetersAreFoundAndRead(t *testing.T) {
 	})
 }
 
+func TestASearchDoesNotStartAMeterAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome(t, func(c *controller.Config) { c.MDMS, c.Meters, c.Groups = "", nil, []net.Addr{memlink.Group} })
+		wait(time.Hour)
+		maps := 0
+		for _, r := range requests(h.air.sentBy(2)) {
+			if r == "Get 82 9D 9E 9F" {
+				maps++
+			}
+		}
+		if s := h.state(t); !s.Online || maps != 1 {
+			t.Errorf("online %v, started %d times in an hour", s.Online, maps)
+		}
+	})
+}
+
 func TestInstanceListsOfAnySortAreTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHome(t, func(c *controller.Config) { c.Meters = nil })
