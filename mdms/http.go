@@ -95,13 +95,14 @@ func (s *Server) postEvidence(w http.ResponseWriter, r *http.Request) {
 // readBody reads a body of at most limit bytes within the body timeout. If it
 // cannot, it answers and reports false.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, bool) {
-	// Not every ResponseWriter has a deadline; the server's own then rules.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.cfg.Limits.BodyTimeout))
+	// Sockets go by the machine's clock, whatever Config.Now says.
+	setReadDeadline(w, time.Now().Add(s.cfg.Limits.BodyTimeout))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var large *http.MaxBytesError
 	var timeout net.Error
 	switch {
 	case err == nil:
+		setReadDeadline(w, time.Time{})
 		return body, true
 	case errors.As(err, &large):
 		writeError(w, http.StatusRequestEntityTooLarge, "the body is larger than "+strconv.FormatInt(limit, 10)+" bytes")
@@ -112,6 +113,14 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, limit int64) (
 		writeError(w, http.StatusBadRequest, "the body is cut short")
 	}
 	return nil, false
+}
+
+// setReadDeadline bounds the reading of a request. The server watches the
+// connection while the handler works: a deadline that passes then ends the
+// request, so a handler that takes its time lifts it. Not every ResponseWriter
+// has a deadline; the server's own then rules.
+func setReadDeadline(w http.ResponseWriter, t time.Time) {
+	_ = http.NewResponseController(w).SetReadDeadline(t)
 }
 
 func (s *Server) getMeters(w http.ResponseWriter, r *http.Request) {
@@ -250,6 +259,7 @@ func (s *Server) getWork(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	setReadDeadline(w, time.Time{})
 	work, err := s.Work(r.Context(), courier(r), wait, meters...)
 	if err != nil {
 		s.fail(w, r, err)

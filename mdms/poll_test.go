@@ -3,8 +3,10 @@ package mdms_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -139,6 +141,24 @@ func TestPollsAreBoundedAndEndWithTheServer(t *testing.T) {
 	stop() // and not in 60 seconds
 	if got := <-answers; got != http.StatusOK {
 		t.Errorf("the poll that waited: %d", got)
+	}
+}
+
+// TestALongPollOutlivesTheReadTimeout: the time to send a request in does not
+// count while it waits for its answer.
+func TestALongPollOutlivesTheReadTimeout(t *testing.T) {
+	r := newRig(t, mdms.Limits{})
+	srv := httptest.NewUnstartedServer(r.Handler())
+	srv.Config.ReadTimeout = 50 * time.Millisecond
+	srv.Start()
+	defer srv.Close()
+	res, err := srv.Client().Get(srv.URL + "/v1/work?wait=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); err != nil || string(body) != "{\"work\":[]}\n" {
+		t.Errorf("%s %q, %v", res.Status, body, err)
 	}
 }
 
