@@ -167,9 +167,8 @@ func TestLateAnswerIsIgnored(t *testing.T) {
 func TestC1(t *testing.T) {
 	statement(t, "C1", "05FF01 answers Get on its mandatory properties, two and more in a message.")
 	r := newRig(t, echonet.Config{Objects: []echonet.Object{echonet.NewController(testIdentity)}})
-	r.want("108100010ef00105ff016202 80009f00", "108100 0105ff010ef0017202 800130 9f0b 0a 80818283888a8c8d9d9e9f"[:0]+
-		"1081000105ff010ef001720280"+"0130"+"9f0c0b80818283888a8c8d9d9e9f")
-	r.want("108100010ef00105ff016205 80008100820088008a00", "1081000105ff010ef001720580"+"0130"+"810100"+"820400005201"+"880142"+"8a03000077")
+	r.want("108100010ef00105ff01620280009f00", "1081000105ff010ef0017202 800130 9f0c 0b80818283888a8c8d9d9e9f")
+	r.want("108100010ef00105ff016205 80008100820088008a00", "1081000105ff010ef0017205 800130 810100 820400005201 880142 8a03000077")
 }
 
 func TestC3(t *testing.T) {
