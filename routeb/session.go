@@ -204,6 +204,9 @@ func (s *session) open(ctx context.Context) error {
 		rates = append([]int{s.baud}, rates...)
 	}
 	for i, baud := range rates {
+		if i > 0 && baud == rates[0] {
+			continue
+		}
 		err := s.openAt(ctx, baud, i == 0)
 		if !errors.Is(err, ErrNoAnswer) {
 			return err

@@ -23,7 +23,17 @@ const everything = "drop=0.01,delay=0.01,late=0.005,dup=0.02,unsent=0.02,no21=0.
 	"ok-last=0.02,neighbour=0.02,echo-data=0.05,hang=0.001,freeze=0.0005,forget=0.001,end24=0.001,end26=0.001," +
 	"end27=0.001,end28=0.001,end29=0.001,lapse=0.001,limit=0.0005,unplug=0.001,frame=0.002,interleave=0.02,noise=0.02," +
 	"cr=0.02,lost-byte=0.0005,split=0.02,no-beacon=0.3,late-beacon=0.2,foreign=0.3,refuse=0.2,silent-join=0.05," +
-	"garbage,skver=0.3,end-timeout=0.2,no-renewal=0.3"
+	"start-fails=0.3,garbage,skver=0.3,end-timeout=0.2,no-renewal=0.3"
+
+// No fault is left out of the soak.
+func TestSoakKnowsEveryFault(t *testing.T) {
+	rules := parseFaults(t, everything).Rules
+	for _, f := range dongle.AllFaults() {
+		if _, ok := rules[f]; !ok {
+			t.Errorf("%s is not in it", f)
+		}
+	}
+}
 
 // Ten thousand requests while everything fails at random: each is answered with its own answer, and the longest wait for
 // one is bounded. A line that it prints gives the figures; the seed repeats them.

@@ -37,3 +37,9 @@ func macArg(s string) (m skstack.EUI64, ok bool) {
 	m, err := skstack.ParseEUI64(s)
 	return m, err == nil
 }
+
+// hexOf reads a number of any width; 0 if it is none.
+func hexOf(s string) uint64 {
+	n, _ := hexUpTo(s, 16, 0, ^uint64(0))
+	return n
+}

@@ -114,6 +114,14 @@ func TestCommands(t *testing.T) {
 		{"handle without a port", dongle.BP35A1, "SKSENDTO 3 " + meterIP + " 0E1A 1 0001 x", "FAIL ER10\r\n"},
 		{"ping", dongle.BP35C2, "SKPING 0 " + meterIP + "\r\n", "EPONG " + meterIP + "\r\nOK\r\n"},
 		{"the address of a MAC address, without OK", dongle.BP35A1, "SKLL64 00005EEF100000A1\r\n", meterIP + "\r\n"},
+		{"the neighbour cache", dongle.BP35A1, "SKADDNBR " + meterIP + " 00005EEF100000A1\r\nSKTABLE 2\r\nSKRMDEV " + meterIP + "\r\nSKTABLE 2\r\n", "OK\r\nENEIGHBOR\r\n" + meterIP + " 00005EEF100000A1 FFFF\r\nOK\r\nOK\r\nENEIGHBOR\r\nOK\r\n"},
+		{"a handle is given a port", dongle.BP35C2, "SKUDPPORT 3 0E1A\r\nSKTABLE E\r\nSKUDPPORT 7 0E1A\r\n", "OK\r\nEPORT\r\n3610\r\n716\r\n3610\r\n0\r\n0\r\n0\r\nOK\r\nFAIL ER06\r\n"},
+		{"registers are saved, loaded and erased", dongle.BP35A1, "SKSREG S3 1234\r\nSKSAVE\r\nSKSREG S3 5678\r\nSKLOAD\r\nSKSREG S3\r\nSKERASE\r\nSKLOAD\r\n", "OK\r\nOK\r\nOK\r\nOK\r\nESREG 1234\r\nOK\r\nOK\r\nFAIL ER10\r\n"},
+		{"a key in place of a password", dongle.BP35A1, "SKSETPSK 10 00112233445566778899AABBCCDDEEFF\r\nSKSETPSK F 00\r\n", "OK\r\nFAIL ER06\r\n"},
+		{"read-only registers", dongle.BP35A1, "SKSREG S07 1\r\nSKSREG SFB\r\nSKSREG SFD\r\n", "FAIL ER06\r\nESREG 0\r\nOK\r\nESREG 0000000000000000\r\nOK\r\n"},
+		{"values that a register does not take", dongle.BP35A1, "SKSREG S3 12345\r\nSKSREG S0A short\r\nSKSREG S16 3B\r\nSKSREG SA2 2\r\nSKSREG SA5 x\r\n", strings.Repeat("FAIL ER06\r\n", 5)},
+		{"the MAC address", dongle.BP35A1, "SKSREG S01 00005EEF10000009\r\nSKSREG SFE 0\r\nSKINFO\r\n", "OK\r\nOK\r\nEINFO FE80:0000:0000:0000:0200:5EEF:1000:0009 00005EEF10000009 21 FFFF FFFE\r\nOK\r\n"},
+		{"the rate in flash memory", dongle.BP35A1, "RUART\rWUART 01\rRUART\r", "OK 00\rOK\rOK 01\r"},
 		{"a line that never ends", dongle.BP35A1, strings.Repeat("x", 3000) + "\r\nSKVER\r\n", "FAIL ER09\r\nEVER 1.2.10\r\nOK\r\n"},
 	}
 	for _, tt := range tests {
@@ -123,6 +131,39 @@ func TestCommands(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", d)
 			}
 		})
+	}
+}
+
+// A session can be renewed by hand, and ends.
+func TestRejoin(t *testing.T) {
+	got := talk(t, dongle.Config{EchoOff: true}, join+"SKADDNBR "+meterIP+" 00005EEF100000A1\r\nSKJOIN "+meterIP+"\r\n", "SKREJOIN\r\n", "SKTERM\r\n")
+	want := []string{"EVENT 25 " + meterIP, "EVENT 25 " + meterIP, "EVENT 27 " + meterIP}
+	var events []string
+	for line := range strings.Lines(got) {
+		if strings.HasPrefix(line, "EVENT 2") && !strings.HasPrefix(line, "EVENT 21") {
+			events = append(events, strings.TrimSpace(line))
+		}
+	}
+	if d := cmp.Diff(want, events); d != "" {
+		t.Errorf("events (-want +got):\n%s", d)
+	}
+}
+
+// join is what comes before SKJOIN.
+const join = "SKSETPWD C 0123456789AB\r\nSKSETRBID 00112233445566778899AABBCCDDEEFF\r\nSKSREG S2 3B\r\nSKSREG S3 8888\r\n"
+
+// A wrong password, a wrong channel and a meter out of reach are refused after the firmware's 39 s, in the same words.
+func TestJoinIsRefused(t *testing.T) {
+	for name, say := range map[string]string{
+		"wrong password": "SKSETPWD C 0123456789AC\r\nSKSETRBID 00112233445566778899AABBCCDDEEFF\r\nSKSREG S2 3B\r\nSKSREG S3 8888\r\nSKJOIN " + meterIP + "\r\n",
+		"wrong channel":  join + "SKSREG S2 21\r\nSKJOIN " + meterIP + "\r\n",
+		"wrong network":  join + "SKSREG S3 8889\r\nSKJOIN " + meterIP + "\r\n",
+		"no such meter":  join + "SKJOIN FE80:0000:0000:0000:0200:5EEF:1000:00A2\r\n",
+	} {
+		got := talk(t, dongle.Config{EchoOff: true}, say)
+		if !strings.Contains(got, "EVENT 24 FE80:") || strings.Contains(got, "EVENT 25") {
+			t.Errorf("%s: said %q", name, got)
+		}
 	}
 }
 

@@ -46,13 +46,6 @@ type text struct {
 	unplug   func()
 }
 
-// flash is what outlives a loss of power.
-type flash struct {
-	wopt, wuart byte
-	saved       map[string]string // nil = nothing saved
-	writes      int
-}
-
 func newText(r *radio, p profile, fl *flash, out *output, echoOff bool, unplug func()) *text {
 	t := &text{radio: r, profile: p, flash: fl, out: out, unplug: unplug}
 	t.reset()
