@@ -77,9 +77,9 @@ func Open(ctx context.Context, cfg Config) (*Meter, error) {
 	if err := makeDirs(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("device: state directory: %w", err)
 	}
-	lock, err := lockDir(cfg.Dir)
+	lock, err := durable.Lock(cfg.Dir)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("device: state directory: %w", err)
 	}
 	m, err := open(ctx, cfg)
 	if err != nil {

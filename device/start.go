@@ -12,8 +12,10 @@ import (
 	"github.com/meterseal/meterseal/secureelement"
 )
 
-// Errors of Open, beside ErrInUse.
+// Errors of Open.
 var (
+	// ErrInUse says that another process runs a meter on the state directory.
+	ErrInUse = durable.ErrInUse
 	// ErrOtherMeter says that the state directory belongs to another meter id.
 	ErrOtherMeter = errors.New("device: the state directory belongs to another meter")
 	// ErrOtherKey says that the module holds another key than the one that seals

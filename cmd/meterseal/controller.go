@@ -18,6 +18,7 @@ import (
 	"github.com/meterseal/meterseal/controller"
 	"github.com/meterseal/meterseal/echonet"
 	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/internal/durable"
 	"github.com/meterseal/meterseal/routeb"
 )
 
@@ -171,6 +172,11 @@ func runController(c *cobra.Command, _ []string) error {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("state directory: %w", err)
 		}
+		lock, err := durable.Lock(dir)
+		if err != nil {
+			return fmt.Errorf("state directory: %w", err)
+		}
+		defer lock.Close()
 		cfg.Spool.Dir = filepath.Join(dir, "spool")
 	}
 	h, err := openHEMS(c, cfg, nil)

@@ -1,4 +1,6 @@
-package device
+//go:build unix
+
+package durable
 
 import (
 	"errors"
@@ -9,28 +11,30 @@ import (
 	"syscall"
 )
 
-// ErrInUse says that another process runs a meter on the state directory.
-var ErrInUse = errors.New("device: the state directory is in use")
+// ErrInUse says that another process holds the lock of a directory.
+var ErrInUse = errors.New("the directory is in use")
 
+// lockName is the file that carries the lock, and names the holder.
 const lockName = "lock"
 
-// lockDir takes the directory for this process. The lock goes with the file
-// that it returns, or with the process, however that ends.
-func lockDir(dir string) (*os.File, error) {
+// Lock takes a directory for this process: whoever writes there holds it. The
+// lock goes with the file that is returned, or with the process, however that
+// ends. The error wraps ErrInUse if another process holds it, and names that.
+func Lock(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("device: lock: %w", err)
+		return nil, fmt.Errorf("lock: %w", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		defer f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%w: %s is held by process %s", ErrInUse, dir, holder(f))
 		}
-		return nil, fmt.Errorf("device: lock %s: %w", dir, err)
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}
 	if err := writeHolder(f); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("device: lock %s: %w", dir, err)
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}
 	return f, nil
 }
