@@ -31,6 +31,7 @@ func requests(frames []echonet.Frame) (out []string) {
 }
 
 func TestStartSequenceIsThatOfTheInterface(t *testing.T) {
+	t.Attr("statement", "C2 The start sequence reads the property maps before anything that is optional.")
 	for _, test := range []struct {
 		name string
 		edit func(*meter.Config)
@@ -192,6 +193,7 @@ func starts(frames []echonet.Frame) (n int) {
 }
 
 func TestSilenceAndRejoinStartTheSequenceAgain(t *testing.T) {
+	t.Attr("statement", "C9 After silence or a rejoin the start sequence begins again.")
 	synctest.Test(t, func(t *testing.T) {
 		h := newHome(t, func(c *controller.Config) { c.MDMS = "" })
 		wait(10 * time.Minute)
@@ -295,6 +297,7 @@ func TestALinkThatJoinsAnewStartsTheSequenceAgain(t *testing.T) {
 }
 
 func TestAHalfHoursValueThatIsMissedIsAskedFor(t *testing.T) {
+	t.Attr("statement", "C5 A half-hourly value that did not come is asked for five minutes later.")
 	synctest.Test(t, func(t *testing.T) { // which begins at midnight
 		h := newHome(t, func(c *controller.Config) { c.MDMS = "" })
 		asked := func() (n int) {
@@ -328,6 +331,7 @@ func TestAHalfHoursValueThatIsMissedIsAskedFor(t *testing.T) {
 }
 
 func TestOnlyTheMetersOwnNotificationsCount(t *testing.T) {
+	t.Attr("statement", "C10 Notifications of unknown peers and objects are ignored.")
 	synctest.Test(t, func(t *testing.T) {
 		h := newHome(t, func(c *controller.Config) { c.MDMS = "" })
 		wait(time.Minute)

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// statement names the numbered statement of CONFORMANCE.md that a test shows.
+// statement names the numbered statement of docs/conformance.md that a test shows.
 func statement(t *testing.T, id, text string) {
 	t.Helper()
 	t.Attr("statement", id+" "+text)

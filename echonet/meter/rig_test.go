@@ -186,7 +186,7 @@ func (r *rig) want(epc byte, want string) {
 	}
 }
 
-// statement names the numbered statement of CONFORMANCE.md that a test shows.
+// statement names the numbered statement of docs/conformance.md that a test shows.
 func statement(t *testing.T, id, text string) {
 	t.Helper()
 	t.Attr("statement", id+" "+text)

@@ -1,6 +1,6 @@
 // Conformance writes the table of conformance statements from a test run:
 //
-//	go test -json ./echonet/... | go run ./echonet/internal/conformance > echonet/CONFORMANCE.md
+//	go test -count=1 -json ./echonet/... ./controller | go run ./echonet/internal/conformance > docs/conformance.md
 //
 // A test says which statement it shows with T.Attr("statement", "N1 text"). The
 // program fails if a test did, or if one that shows a statement was skipped.
