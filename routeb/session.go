@@ -62,15 +62,20 @@ type session struct {
 func (s *session) run(ctx context.Context) {
 	defer close(s.conn.done)
 	defer s.shut()
-	at, failures := reopen, 0
-	floor := renew // rises with each session in which nothing was heard: the rung that led to it was not enough
+	at, attempts := reopen, 0
+	failures, reached := 0, NoPort // at the same stage: one that gets further is worth another try soon
+	floor := renew                 // rises with each session in which nothing was heard: the rung that led to it was not enough
 	for {
 		err := s.climb(ctx, at)
 		if err != nil {
+			attempts++
+			if stage := s.conn.Status().State; stage > reached {
+				failures, reached = 0, stage
+			}
 			failures++
 			at = max(firstRung(err), min(at+1, reopen))
 		} else {
-			failures = 0
+			failures, reached = 0, NoPort
 			err = s.serve(ctx)
 			if floor = min(floor+1, reopen); s.heard || s.cfg.Now().Sub(s.entered) >= silentTime && !errors.Is(err, ErrSilent) {
 				floor = renew
@@ -81,7 +86,7 @@ func (s *session) run(ctx context.Context) {
 			return
 		}
 		s.tell(err)
-		if n := s.cfg.DialAttempts; n > 0 && failures >= n && !isClosed(s.conn.joined) {
+		if n := s.cfg.DialAttempts; n > 0 && attempts >= n && !isClosed(s.conn.joined) {
 			return
 		}
 		if s.pause(ctx, failures) != nil {

@@ -1,3 +1,5 @@
+//go:build linux || darwin || freebsd
+
 package dongle
 
 import (
@@ -80,18 +82,7 @@ func replaceLink(target, link string) error {
 func (p *PTY) Name() string { return p.slave.Name() }
 
 // Baud returns the rate that the host has set, in bit/s; 0 if it is none that modules know.
-func (p *PTY) Baud() int {
-	t, err := unix.IoctlGetTermios(int(p.slave.Fd()), unix.TCGETS)
-	if err != nil {
-		return 0
-	}
-	return rates[t.Cflag&unix.CBAUD]
-}
-
-var rates = map[uint32]int{
-	unix.B2400: 2400, unix.B4800: 4800, unix.B9600: 9600, unix.B19200: 19200, unix.B38400: 38400, unix.B57600: 57600,
-	unix.B115200: 115200,
-}
+func (p *PTY) Baud() int { return baud(p.slave) }
 
 // Read reads what the host wrote.
 func (p *PTY) Read(b []byte) (int, error) { return p.master.Read(b) }
