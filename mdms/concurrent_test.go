@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -63,6 +65,43 @@ func TestManyCouriersAtOnce(t *testing.T) {
 		r.verdict(m.ID, "INTACT")
 		r.holds(m)
 	}
+}
+
+// TestAVerdictOfYesterdayIsNotRecorded holds a change of the registry while a
+// bundle is judged by what was before. It is judged again, and what it would
+// have been blamed for is not recorded.
+func TestAVerdictOfYesterdayIsNotRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, mdms.Limits{})
+		m := r.enrolled(eventlog.SchemeCounter)
+		head := r.send("a", m.Bundle()).Head
+		m.ChangePolicy(eventlog.NewPolicy(2, eventlogtest.Specific))
+		m.Fill(5)
+		u := m.BundleFrom(1, int(head.Length))
+
+		r.Close()
+		hold, calls := make(chan struct{}), 0
+		r.cfg.Now = func() time.Time {
+			if calls++; calls == 3 { // Enrol is inside of its transaction
+				<-hold
+			}
+			return r.clock.now()
+		}
+		r.open()
+		var wg sync.WaitGroup
+		wg.Go(func() { r.enrol(m) })
+		synctest.Wait()
+		if calls != 3 {
+			t.Fatalf("the change is not held: %d", calls)
+		}
+		wg.Go(func() { want(t, r.send("a", u), mdms.Applied, verify.Intact) })
+		synctest.Wait()
+		close(hold)
+		wg.Wait()
+		if st := r.verdict(m.ID, "INTACT"); len(st.Alerts) != 0 {
+			t.Errorf("alerts %+v", st.Alerts)
+		}
+	})
 }
 
 // TestAnyDeliveryEndsTheSame: whatever a courier that forges nothing does with
