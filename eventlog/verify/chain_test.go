@@ -422,6 +422,21 @@ func TestDamageIsComparedWithBytesOfTheSameBundle(t *testing.T) {
 	})
 }
 
+func TestDamageIsComparedWithTheSegmentThatItNames(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		known := len(w.bytes[1])
+		m.Fill(5)
+		m.Rotate()
+		m.Fill(60)
+		w.accept(segment(m, 2), verify.Gap)
+		seals := m.Open().Seals
+		m.Damage(int(seals[len(seals)-2].SignedLength))
+		// The end of segment 1 comes late, in the same bundle.
+		u := parts(m, m.Segment(1).Part(known), m.Segment(3).Part(0))
+		wantReport(t, w.verify(u), verify.Gap, verify.FindDamaged, verify.FindSegmentPartial)
+	})
+}
+
 func TestSegmentNumbersAreNotSkipped(t *testing.T) {
 	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
 		s := m.Open()

@@ -239,14 +239,14 @@ func TestCountersOfTwoKeysAreNotCompared(t *testing.T) {
 		m.Event(eventlogtest.Specific)
 	}
 
-	// The new key's first counters are those that the old one just had.
+	// The new key's first counter is the last one of the old key.
 	next := eventlogtest.NewKey("next", eventlog.SchemeCounter)
-	next.Counter = m.Key.Counter
+	next.Counter = m.Key.Counter + 1
 	start := next.Counter
 	w.register(next).StartCounter = start
 	m.ChangeKey(next)
-	if a, b := m.Segment(1).Seals, m.Open().Seals; a[len(a)-2].Counter != b[0].Counter {
-		t.Fatalf("counters %d and %d", a[len(a)-2].Counter, b[0].Counter)
+	if a, b := m.Segment(1).Seals, m.Open().Seals; a[len(a)-1].Counter != b[0].Counter {
+		t.Fatalf("counters %d and %d", a[len(a)-1].Counter, b[0].Counter)
 	}
 	w.accept(m.BundleFrom(1, len(w.bytes[1])), verify.Intact)
 
@@ -431,6 +431,10 @@ func TestBootTellsOfSealsThatAreGone(t *testing.T) {
 			m.Key.Counter++
 			boot(m, func(b *eventlog.Boot) { b.SealLength, b.SealCounter = 192, b.SealCounter+1 })
 		}, nil},
+		"a seal counter without a seal excuses nothing": {func(m *eventlogtest.Meter) {
+			m.Key.Counter += 2
+			boot(m, func(b *eventlog.Boot) { b.SealLength, b.SealCounter = 0, b.ModuleCounter })
+		}, []string{verify.FindSealRemoved, verify.FindCounterGap}},
 		"the module's counter went back": {func(m *eventlogtest.Meter) {
 			boot(m, func(b *eventlog.Boot) { b.ModuleCounter = 0 })
 		}, nil},
