@@ -262,6 +262,7 @@ func TestFirstStart(t *testing.T) {
 	t.Run("another key makes a clean start", func(t *testing.T) {
 		r, _ := fresh(t)
 		r.close()
+		r.cfg.Former = []*ecdsa.PublicKey{r.cfg.Key}
 		r.key = newKey(t)
 		r.cfg.Key = &r.key.PublicKey
 		r.open()
@@ -329,6 +330,7 @@ func TestUnsealedSegmentMustFollow(t *testing.T) {
 		"nothing":                         {seg, func(b []byte) []byte { return b }, true},
 		"the older slot":                  {seals, zero(slot1, slot1+eventlog.SealSize), true},
 		"the slot of the last seal":       {seals, zero(slot0, slot0+eventlog.SealSize), false},
+		"a bit of the older seal":         {seals, flip(slot1+100, slot1, slot1+eventlog.SealSize), false},
 		"both slots":                      {seals, zero(0, slot1+eventlog.SealSize), false},
 		"the link length":                 {seg, flip(28+67, 0, eventlog.HeaderSize), false},
 		"the link digest":                 {seg, flip(28+68, 0, eventlog.HeaderSize), false},
@@ -365,6 +367,28 @@ func TestUnsealedSegmentMustFollow(t *testing.T) {
 			}
 		})
 	}
+	t.Run("the segment before is sealed and has no end", func(t *testing.T) {
+		r, disk := sealedRig(t, eventlog.SchemeCounter)
+		r.append(fraud, nil)
+		s := r.seal()
+		h, err := eventlog.ParseHeader(r.bytes(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.close()
+		h.Segment, h.PrevLength, h.PrevDigest, h.FirstSeq = 2, s.SignedLength, s.Digest, s.LastSeq+1
+		forged := eventlog.Record{
+			Class: eventlog.ClassSystem, Code: eventlog.CodeSegment, Seq: h.FirstSeq, Flags: eventlog.FlagSpecific,
+			Payload: encode(t, &h),
+		}
+		if err := durable.WriteFile(disk, seg, encode(t, &forged)); err != nil {
+			t.Fatal(err)
+		}
+		r.open()
+		if r.rec.Damaged == nil {
+			t.Errorf("recovered %+v", r.rec)
+		}
+	})
 	t.Run("the segment before is gone", func(t *testing.T) {
 		r, disk := sealedRig(t, eventlog.SchemeCounter)
 		r.rotate()
@@ -394,12 +418,35 @@ func TestUnsealedAfterDamage(t *testing.T) {
 		t.Fatalf("recovered %+v", r.rec)
 	}
 	r.close()
-	// A link that LOG_DAMAGED does not confirm is not believed.
+	// What LOG_DAMAGED does not confirm is not believed.
+	damaged := [2]int{eventlog.HeaderSize, eventlog.HeaderSize + 128}
+	for name, f := range map[string]func([]byte) []byte{
+		"the link length":            flip(28+67, 0, eventlog.HeaderSize),
+		"a damage that is to come":   put32(damaged[0]+28, 2, damaged[0], damaged[1]),
+		"a damage of its own digest": flip(damaged[0]+28+20, damaged[0], damaged[1]),
+	} {
+		disk := whole.Restart(0, 0)
+		r.cfg.FS = disk
+		edit(t, disk, "00000002.seg", f)
+		r.open()
+		if d := r.rec.Damaged; d == nil || d.Segment != 2 {
+			t.Errorf("%s: recovered %+v", name, r.rec)
+		}
+	}
+	// A copy of the segment under another number is none.
+	r.cfg.FS = whole.Restart(0, 0)
+	if err := durable.WriteFile(r.cfg.FS, "00000003.seg", diskBytes(t, whole, "00000002.seg")); err != nil {
+		t.Fatal(err)
+	}
+	r.open()
+	if d := r.rec.Damaged; d == nil || d.Segment != 3 {
+		t.Errorf("a copy: recovered %+v", r.rec)
+	}
 	r.cfg.FS = whole
 	edit(t, whole, "00000002.seg", flip(28+68, 0, eventlog.HeaderSize))
 	r.open()
 	if d := r.rec.Damaged; d == nil || d.Segment != 2 {
-		t.Errorf("recovered %+v", r.rec)
+		t.Errorf("the link digest: recovered %+v", r.rec)
 	}
 	r.begin()
 	r.system(eventlog.CodeBoot, &eventlog.Boot{})
@@ -494,6 +541,15 @@ func TestWrongPolicyIsAnError(t *testing.T) {
 	if !bytes.Equal(diskBytes(t, disk, "00000001.seg"), before) {
 		t.Error("the log changed")
 	}
+}
+
+// TestAnotherMeterIsDamage opens a log under the id of another meter with the
+// same key.
+func TestAnotherMeterIsDamage(t *testing.T) {
+	r, disk := sealedRig(t, eventlog.SchemeDigest)
+	r.close()
+	r.cfg.Meter = mustMeter("FFFFFF-MS0000000002")
+	assertDamaged(t, r, disk, 0)
 }
 
 // TestAnotherKeyContinuesInANewSegment is the re-enrolment of a meter whose

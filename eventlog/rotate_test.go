@@ -173,6 +173,12 @@ func TestChangeOfPolicyAndKey(t *testing.T) {
 			if err := r.log.NextSegment(r.stamp(), nil); !errors.Is(err, eventlog.ErrTerms) {
 				t.Fatalf("without what was announced: %v", err)
 			}
+			if other := *c; c.Key != nil {
+				other.Scheme ^= 3
+				if err := r.log.NextSegment(r.stamp(), &other); !errors.Is(err, eventlog.ErrTerms) {
+					t.Fatalf("in another scheme than was announced: %v", err)
+				}
+			}
 			if err := r.log.NextSegment(r.stamp(), &eventlog.Change{Scheme: 9, Key: &key.PublicKey}); err == nil {
 				t.Fatal("a scheme that does not exist")
 			}
@@ -464,6 +470,26 @@ func TestDropReportsAFailingDisk(t *testing.T) {
 		if r.log.Oldest() != 2 {
 			t.Errorf("operation %d: the oldest segment is %d", op, r.log.Oldest())
 		}
+	}
+}
+
+// TestFailedChangeLeavesTheTerms has no room for the segment of a change: the
+// old segment goes on under the old terms.
+func TestFailedChangeLeavesTheTerms(t *testing.T) {
+	r, disk := sealedRig(t, eventlog.SchemeDigest)
+	policy := eventlog.NewPolicy(2, plain)
+	c := &eventlog.Change{Policy: &policy}
+	r.end(r.announce(c))
+	disk.FailAt(len(disk.Ops())+1, syscall.ENOSPC, 0)
+	if err := r.log.NextSegment(r.stamp(), c); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("next segment: %v", err)
+	}
+	if event := r.append(plain, nil); event.Specific() {
+		t.Error("the old segment has a record under the new set")
+	}
+	r.reopen()
+	if r.rec.Damaged != nil {
+		t.Errorf("recovered %+v", r.rec)
 	}
 }
 
