@@ -193,6 +193,26 @@ func assertDamaged(t *testing.T, r *rig, disk *durabletest.FS, verifiable uint64
 	}
 }
 
+// TestSealThatShowsTheDamageIsKept edits what both seals cover: the newer one
+// is kept, in whichever slot it lies.
+func TestSealThatShowsTheDamageIsKept(t *testing.T) {
+	for name, slots := range map[string]func([]byte) []byte{
+		"as stored": func(b []byte) []byte { return b }, "swapped": swapSlots,
+	} {
+		r, disk := sealedRig(t, eventlog.SchemeDigest)
+		r.close()
+		edit(t, disk, "seals", slots)
+		edit(t, disk, "00000001.seg", flip(eventlog.HeaderSize+30, eventlog.HeaderSize, eventlog.HeaderSize+64))
+		r.open()
+		r.begin()
+		kept, _ := r.log.SealOf(1)
+		var s eventlog.Seal
+		if err := s.UnmarshalBinary(kept); err != nil || s.SignedLength != secondSealed {
+			t.Errorf("%s: kept %+v, %v", name, s, err)
+		}
+	}
+}
+
 // assertNextAfterDamage checks the first records of segment 2.
 func assertNextAfterDamage(t *testing.T, r *rig, want eventlog.LogDamaged, counters eventlog.Counters) {
 	t.Helper()

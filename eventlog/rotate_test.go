@@ -430,6 +430,17 @@ func TestDrop(t *testing.T) {
 	}
 }
 
+// TestDropAfterARotation deletes a segment whose record stands in a segment
+// that is closed meanwhile.
+func TestDropAfterARotation(t *testing.T) {
+	r, _ := fourSegments(t)
+	r.dropped(r.log.Closed()[0])
+	r.rotate()
+	if err := r.log.Drop(1); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestDropIsFinishedByOpen stops the meter between the record and the deletion.
 func TestDropIsFinishedByOpen(t *testing.T) {
 	r, _ := fourSegments(t)
@@ -508,6 +519,10 @@ func TestNextSegmentReportsAFailingDisk(t *testing.T) {
 		again := r.log.NextSegment(r.stamp(), nil)
 		if !errors.Is(err, syscall.ENOSPC) || again != nil && !errors.Is(again, eventlog.ErrBroken) {
 			t.Errorf("operation %d: %v, then %v", op, err, again)
+		}
+		// The last operation syncs the directory when the segment is there.
+		if op == 10 && again == nil {
+			t.Error("a segment that may not be durable is written again")
 		}
 		r.cfg.FS = disk.Reopen()
 		r.open()
