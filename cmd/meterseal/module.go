@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/internal/durable"
 	"github.com/meterseal/meterseal/secureelement/soft"
 )
 
@@ -100,17 +101,36 @@ func passphrase(c *cobra.Command, own string, warn io.Writer) (func() (soft.Secr
 	if err := os.MkdirAll(filepath.Dir(own), 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
-	random := make([]byte, 20)
-	if _, err := rand.Read(random); err != nil {
-		return nil, err
-	}
-	text := base32.StdEncoding.EncodeToString(random) + "\n"
-	if err := os.WriteFile(own, []byte(text), 0o600); err != nil {
+	if err := generatePassphrase(own); err != nil {
 		return nil, fmt.Errorf("passphrase: %w", err)
 	}
 	fmt.Fprintf(warn, "warning: no passphrase was given; one was generated in %s. Key and passphrase lie together now, so the "+
 		"encryption protects a backup of one of them only. Give --passphrase-file to keep them apart.\n", own)
 	return soft.PassphraseFile(own), nil
+}
+
+// generatePassphrase writes a random passphrase to a new file, durably: a key
+// that is sealed with it must not outlive it. Of two first starts at once one
+// takes what the other has made.
+func generatePassphrase(path string) error {
+	dir := filepath.Dir(path)
+	lock, err := durable.Lock(dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if fileExists(path) {
+		return nil
+	}
+	random := make([]byte, 20)
+	if _, err := rand.Read(random); err != nil {
+		return err
+	}
+	files, err := durable.Dir(dir)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(files, filepath.Base(path), []byte(base32.StdEncoding.EncodeToString(random)+"\n"))
 }
 
 // checkSecretFile refuses a file that others than its owner can read.
