@@ -318,3 +318,12 @@ func (c *Controller) Read(ctx context.Context, m Meter) (Readings, error) {
 func (c *Controller) Collect(ctx context.Context, m Meter, w Want) (Collected, error) {
 	return NewCollector(c.cfg.Node, m, c.cfg.Collect).Collect(ctx, w)
 }
+
+// History reads one day of a meter's history once: 0 for today to 99 days ago.
+func (c *Controller) History(ctx context.Context, m Meter, ago int) (Day, error) {
+	r := NewReader(c.cfg.Node, m, c.cfg.Now)
+	if err := r.Start(ctx); err != nil {
+		return Day{}, err
+	}
+	return r.Day(ctx, ago)
+}
