@@ -80,11 +80,10 @@ func (r *Reader) date(ctx context.Context) (calendar, error) {
 		return calendar{}, fmt.Errorf("controller: read the meter's date: %w", err)
 	}
 	edt, _ := echonet.Find(ps, meter.EPCDate)
-	y, m, d, err := meter.ParseDate(edt)
-	if err != nil {
-		return calendar{}, nil // a meter that does not know its date tells none
+	if y, m, d, err := meter.ParseDate(edt); err == nil {
+		return calendar{y, m, d}, nil
 	}
-	return calendar{y, m, d}, nil
+	return calendar{}, nil // a meter that does not know its date tells none
 }
 
 // selectDay points the meter's history at a day and reads it: in one message,
