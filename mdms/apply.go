@@ -11,7 +11,7 @@ import (
 
 // Subjects of alerts. The empty one is the meter as a whole.
 const (
-	subjectClaimed   = "claimed"   // ROLLED_BACK, by a courier's word
+	subjectClaimed   = "claimed"   // ROLLED_BACK or GAP, by a courier's word
 	subjectChallenge = "challenge" // STALE, since a challenge is not answered
 )
 
@@ -124,29 +124,43 @@ func (in *ingest) settle(ctx context.Context, t *store.Tx) error {
 	return nil
 }
 
-// gaps notes what is missing now, and closes the alert when nothing is.
+// gaps notes what is missing now, and by whose word. What only a courier says is
+// an alert of its own, and laid on the courier: it closes when somebody brings
+// the segments.
 func (in *ingest) gaps(ctx context.Context, t *store.Tx) error {
-	id := in.meter()
+	id, said := in.meter(), map[verify.Charge]bool{}
 	for _, m := range in.report.Missing {
+		said[m.By] = true
 		if err := t.AddGap(ctx, id, m, in.now); err != nil {
 			return err
 		}
 	}
-	gaps, err := t.Gaps(ctx, id, 1)
-	if err != nil {
-		return err
+	for i := range in.report.Dropped {
+		owned, err := t.OwnGap(ctx, id, in.report.Dropped[i].Segment, in.now)
+		if err != nil {
+			return err
+		}
+		said[verify.ChargeMeter] = said[verify.ChargeMeter] || owned
 	}
-	if len(gaps) == 0 {
-		return t.CloseAlert(ctx, id, verify.Gap.String(), "", in.now)
+	for by, subject := range map[verify.Charge]string{verify.ChargeMeter: "", verify.ChargeCourier: subjectClaimed} {
+		open, err := t.GapsBy(ctx, id, by, 1)
+		if err != nil {
+			return err
+		}
+		switch {
+		case len(open) == 0:
+			err = t.CloseAlert(ctx, id, verify.Gap.String(), subject, in.now)
+		case said[by]:
+			err = t.RaiseAlert(ctx, store.Alert{
+				Meter: id, Kind: verify.Gap.String(), Subject: subject, Charge: by, Latest: in.now,
+				Detail: fmt.Sprintf("segments %d to %d, from byte %d, by the %s's word", open[0].First, open[0].Last, open[0].From, by),
+			})
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if len(in.report.Missing) == 0 {
-		return nil
-	}
-	m := &in.report.Missing[0]
-	return t.RaiseAlert(ctx, store.Alert{
-		Meter: id, Kind: verify.Gap.String(), Charge: verify.ChargeMeter, Latest: in.now,
-		Detail: fmt.Sprintf("segments %d to %d, from byte %d, by the %s's word", m.First, m.Last, m.From, m.By),
-	})
+	return nil
 }
 
 // alerts raises what the new records tell of.
@@ -156,7 +170,7 @@ func (in *ingest) alerts(ctx context.Context, t *store.Tx) error {
 		alert := store.Alert{Meter: id, Kind: f.Code, Charge: verify.ChargeMeter, Detail: f.Detail, Latest: in.now}
 		switch {
 		case f.Code == verify.FindNonce:
-			alert.Kind, alert.Subject = verify.Stale.String(), subjectChallenge
+			alert.Kind, alert.Subject, alert.Charge = verify.Stale.String(), subjectChallenge, verify.ChargeCourier
 		case !notable[f.Code]:
 			continue
 		}

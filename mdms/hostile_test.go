@@ -72,8 +72,8 @@ func tamper(t *rapid.T, u *eventlog.Bundle, m *eventlogtest.Meter) {
 }
 
 // TestNoCourierCanFrameAnHonestMeter: whatever a courier without a key does to
-// genuine evidence, nothing is laid on the meter but what is missing, and what
-// honest couriers bring is applied as ever.
+// genuine evidence, nothing is laid on the meter, and what honest couriers bring
+// is applied as ever.
 func TestNoCourierCanFrameAnHonestMeter(t *testing.T) {
 	r := newRig(t, mdms.Limits{})
 	n := 0
@@ -103,7 +103,7 @@ func TestNoCourierCanFrameAnHonestMeter(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if res.Charge == verify.ChargeMeter && res.Verdict != verify.Gap {
+				if res.Charge == verify.ChargeMeter {
 					t.Fatalf("%s %s is laid on an honest meter: %v", res.Outcome, res.Verdict, res.Findings)
 				}
 			}

@@ -86,7 +86,10 @@ func (in *ingest) run(ctx context.Context) error {
 		return nil
 	}
 	return in.s.store.Read(ctx, func(v *store.View) (err error) {
-		in.result.Work, err = appendWork(ctx, v, []Work{}, in.meter())
+		if in.result.Work, err = appendWork(ctx, v, []Work{}, in.meter()); err != nil {
+			return err
+		}
+		in.result.Missing, err = v.Gaps(ctx, in.meter(), maxMissing)
 		return err
 	})
 }

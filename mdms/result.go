@@ -62,21 +62,28 @@ type Result struct {
 	Findings []verify.Finding `json:"findings"`
 	Head     Head             `json:"head"` // of the meter, after this bundle
 	Work     []Work           `json:"work"` // for this meter
+	// Missing is that of Status, after this bundle: what a courier should bring
+	// if the meter still has it.
+	Missing []verify.Missing `json:"missing,omitempty"`
 }
 
 // Status is what the MDMS thinks of a meter.
 type Status struct {
-	Meter     eventlog.MeterID `json:"meter"`
-	Head      Head             `json:"head"`
-	Verdict   string           `json:"verdict"` // empty = no evidence yet
-	VerdictAt time.Time        `json:"verdict_at,omitzero"`
+	Meter   eventlog.MeterID `json:"meter"`
+	Head    Head             `json:"head"`
+	Verdict string           `json:"verdict"` // empty = no evidence yet
+	// Charge says by whose word the verdict stands. A GAP or STALE that a courier
+	// is charged with goes when another brings what is missing.
+	Charge    verify.Charge `json:"charge,omitempty"`
+	VerdictAt time.Time     `json:"verdict_at,omitzero"`
 	// AcceptedAt is when the head last moved; zero = never.
 	AcceptedAt time.Time        `json:"accepted_at,omitzero"`
 	EnrolledAt time.Time        `json:"enrolled_at,omitzero"`
 	Tail       int              `json:"tail"`
 	Findings   []verify.Finding `json:"findings"`
-	// Missing are segments that the meter has closed and nobody has sent, and
-	// how many bytes of each are held.
+	// Missing are segments that the meter has closed and nobody has sent, lowest
+	// first, how many bytes of each are held, and who says that they are gone. At
+	// most 256 ranges.
 	Missing []verify.Missing `json:"missing,omitempty"`
 	Alerts  []Alert          `json:"alerts,omitempty"` // not closed
 	Keys    []KeyStatus      `json:"keys,omitempty"`

@@ -84,7 +84,7 @@ func (s *Server) markStale(ctx context.Context, row store.Head, now time.Time) e
 			return err
 		}
 		return t.RaiseAlert(ctx, store.Alert{
-			Meter: row.Meter, Kind: verify.Stale.String(), Charge: verify.ChargeMeter, Detail: detail, Latest: now,
+			Meter: row.Meter, Kind: verify.Stale.String(), Charge: verify.ChargeCourier, Detail: detail, Latest: now,
 		})
 	})
 }
@@ -107,7 +107,7 @@ func (s *Server) sweepChallenges(ctx context.Context) error {
 					return err // answered meanwhile
 				}
 				return t.RaiseAlert(ctx, store.Alert{
-					Meter: c.Meter, Kind: verify.Stale.String(), Subject: subjectChallenge, Charge: verify.ChargeMeter, Latest: now,
+					Meter: c.Meter, Kind: verify.Stale.String(), Subject: subjectChallenge, Charge: verify.ChargeCourier, Latest: now,
 					Detail: "the challenge of " + c.Issued.Format(time.RFC3339) + " (" + c.Reason + ") is not answered",
 				})
 			})

@@ -30,11 +30,11 @@ func (s *Server) Meter(ctx context.Context, id eventlog.MeterID) (*Status, error
 		if err != nil {
 			return err
 		}
-		laid, err := v.Laid(ctx, id, id)
+		standing, err := v.Standing(ctx, id, id)
 		if err != nil {
 			return err
 		}
-		if st, err = statusOf(ctx, v, row, laid); err != nil {
+		if st, err = statusOf(ctx, v, row, standing); err != nil {
 			return err
 		}
 		st.EnrolledAt = m.Enrolled
@@ -62,30 +62,30 @@ func (s *Server) Meters(ctx context.Context, after string, limit int) ([]Status,
 		if err != nil || len(rows) == 0 {
 			return err
 		}
-		laid, err := v.Laid(ctx, rows[0].Meter, rows[len(rows)-1].Meter)
+		standing, err := v.Standing(ctx, rows[0].Meter, rows[len(rows)-1].Meter)
 		if err != nil {
 			return err
 		}
 		for _, row := range rows {
 			n := 0
-			for n < len(laid) && laid[n].Meter == row.Meter {
+			for n < len(standing) && standing[n].Meter == row.Meter {
 				n++
 			}
-			st, err := statusOf(ctx, v, row, laid[:n])
+			st, err := statusOf(ctx, v, row, standing[:n])
 			if err != nil {
 				return err
 			}
-			all, laid = append(all, *st), laid[n:]
+			all, standing = append(all, *st), standing[n:]
 		}
 		return nil
 	})
 	return all, err
 }
 
-// statusOf makes a meter's status of its head and the alerts that are laid on
-// it. Its verdict is the first, in the order of docs/verdicts.md, of the one on
-// its newest evidence and those that its alerts stand for.
-func statusOf(ctx context.Context, v *store.View, row store.Head, laid []store.Alert) (*Status, error) {
+// statusOf makes a meter's status of its head and the alerts that say something
+// of it. Its verdict is the first, in the order of docs/verdicts.md, of the one
+// on its newest evidence and those that the alerts stand for.
+func statusOf(ctx context.Context, v *store.View, row store.Head, standing []store.Alert) (*Status, error) {
 	st := &Status{Meter: row.Meter, Tail: row.Tail, Findings: row.Findings}
 	var verdict verify.Verdict
 	if row.Segment != 0 {
@@ -98,13 +98,13 @@ func statusOf(ctx context.Context, v *store.View, row store.Head, laid []store.A
 			verdict = verify.IntactWithTail
 		}
 	}
-	for _, a := range laid {
+	for _, a := range standing {
 		var alert verify.Verdict
 		if alert.UnmarshalText([]byte(a.Kind)) != nil {
 			continue // a finding
 		}
-		if verdict == 0 || alert < verdict {
-			verdict, st.VerdictAt = alert, a.Opened
+		if verdict == 0 || alert < verdict || alert == verdict && a.Charge == verify.ChargeMeter {
+			verdict, st.VerdictAt, st.Charge = alert, a.Opened, a.Charge
 		}
 	}
 	if verdict != 0 {

@@ -96,10 +96,12 @@ func (v *View) OpenAlerts(ctx context.Context, id eventlog.MeterID, limit int) (
 		v.tenant, id.String(), limit)
 }
 
-// Laid returns the alerts that are laid on meters and not closed, of meters
-// from first to last in the order of their text form.
-func (v *View) Laid(ctx context.Context, first, last eventlog.MeterID) ([]Alert, error) {
+// Standing returns the alerts that are not closed and say something of meters:
+// those that are laid on them, and, whoever is charged, those of GAP and STALE,
+// which are open as long as something is missing. It is for meters from first to
+// last in the order of their text form.
+func (v *View) Standing(ctx context.Context, first, last eventlog.MeterID) ([]Alert, error) {
 	return list(ctx, v, scanAlert, `SELECT `+alertColumns+` FROM alerts
-		WHERE tenant = $1 AND meter >= $2 AND meter <= $3 AND status <> 3 AND charge = $4 ORDER BY meter, alert`,
-		v.tenant, first.String(), last.String(), string(verify.ChargeMeter))
+		WHERE tenant = $1 AND meter >= $2 AND meter <= $3 AND status <> 3 AND (charge = $4 OR kind = $5 OR kind = $6) ORDER BY meter, alert`,
+		v.tenant, first.String(), last.String(), string(verify.ChargeMeter), verify.Gap.String(), verify.Stale.String())
 }
