@@ -3,6 +3,7 @@ package mdms
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/meterseal/meterseal/eventlog"
 	"github.com/meterseal/meterseal/eventlog/verify"
@@ -77,18 +78,24 @@ func (in *ingest) advance(ctx context.Context, t *store.Tx, a *verify.Advance) e
 	if !h.Closed {
 		return nil
 	}
-	if h.NextKey != (eventlog.KeyID{}) {
-		// From here on the old key seals nothing new, nor the new one
-		// anything old.
-		if err := t.EndKey(ctx, id, h.Header.Key, h.LastSeq, h.Seal.Counter); err != nil {
-			return err
-		}
-		if err := t.BeginKey(ctx, id, h.NextKey, h.LastSeq+1); err != nil {
+	if slices.ContainsFunc(in.keys, func(k store.Key) bool { return k.ID == h.NextKey }) {
+		if err := changeKey(ctx, t, id, h); err != nil {
 			return err
 		}
 	}
 	in.news = true
 	return in.s.receipt(ctx, t, id, h)
+}
+
+// changeKey bounds the two keys of a KEY_CHANGE that the registry agrees to: from
+// the end of that segment on the old key seals nothing new, nor the new one
+// anything old. A key that is not registered changes nothing, or the meter's word
+// alone would take it a key away.
+func changeKey(ctx context.Context, t *store.Tx, id eventlog.MeterID, closed *verify.Head) error {
+	if err := t.EndKey(ctx, id, closed.Header.Key, closed.LastSeq, closed.Seal.Counter); err != nil {
+		return err
+	}
+	return t.BeginKey(ctx, id, closed.NextKey, closed.LastSeq+1)
 }
 
 // settle closes challenges and receipts that the new records answer.

@@ -53,6 +53,7 @@ type ingest struct {
 
 	bundle eventlog.Bundle
 	known  bool         // the meter is enrolled
+	keys   []store.Key  // registered for it
 	row    store.Head   // of the meter, when the bundle was judged
 	head   *verify.Head // newest verified state then; nil = none
 	report *verify.Report
@@ -126,7 +127,7 @@ func (in *ingest) load(ctx context.Context, v *store.View, input *verify.Input) 
 	if err != nil {
 		return err
 	}
-	in.known = true
+	in.known, in.keys = true, m.Keys
 	if input.Registration, err = registration(m); err != nil {
 		return err
 	}

@@ -102,11 +102,28 @@ func (s *Server) AddKey(ctx context.Context, n NewKey) error {
 		if err := addKey(ctx, t, n.Meter, k); err != nil {
 			return err
 		}
+		if err := announced(ctx, t, n.Meter, k.ID); err != nil {
+			return err
+		}
 		if err := t.Audit(ctx, n.Meter, s.now(), "add-key", "key %s, scheme %s, counter %d, from sequence %d", k.ID, k.Scheme, k.Counter, k.FirstSeq); err != nil {
 			return err
 		}
 		return t.Touch(ctx, n.Meter)
 	})
+}
+
+// announced carries out a KEY_CHANGE that came before its key was registered, if
+// nothing has come after it.
+func announced(ctx context.Context, t *store.Tx, id eventlog.MeterID, key eventlog.KeyID) error {
+	row, err := t.Head(ctx, id)
+	if err != nil || row.Segment == 0 {
+		return err
+	}
+	h, err := t.Segment(ctx, id, row.Segment)
+	if err != nil || h == nil || !h.Closed || h.NextKey != key {
+		return err
+	}
+	return changeKey(ctx, t, id, h)
 }
 
 // Revoke marks a key of a meter as revoked: what it sealed and the MDMS has not
