@@ -30,7 +30,7 @@ func (in *ingest) apply(ctx context.Context, t *store.Tx) error {
 	newest := &r.Advance[len(r.Advance)-1].Head
 	moves := newest.Segment() >= row.Segment // otherwise it fills a gap
 	if moves {
-		row.Segment, row.Since, row.Stale, row.Tail, row.Findings = newest.Segment(), in.now, false, r.Tail, r.Findings
+		row.Segment, row.Since, row.Stale, row.Tail, row.Findings = newest.Segment(), in.now, false, r.Tail, signed(r.Findings)
 		in.result.Head = headOf(newest)
 	}
 	if err := t.Swap(ctx, row); err != nil {
@@ -55,6 +55,15 @@ func (in *ingest) apply(ctx context.Context, t *store.Tx) error {
 		}
 	}
 	return nil
+}
+
+// signed returns the findings that the meter's signature stands behind. Those of
+// the tail do not: whoever carried it may have made it up, so they are told, and
+// enter no state.
+func signed(f []verify.Finding) []verify.Finding {
+	return slices.DeleteFunc(slices.Clone(f), func(f verify.Finding) bool {
+		return f.Code == verify.FindTailSpecific || f.Code == verify.FindTailBroken
+	})
 }
 
 // advance keeps the new bytes of one segment and what follows from them.
