@@ -31,9 +31,6 @@ func TestSignedBytesMustBeAWellFormedLog(t *testing.T) {
 			h := m.Header(1)
 			m.AppendSystem(eventlog.CodeSegment, &h)
 		}, "a segment has one header, at its start"},
-		"a record after the end": {func(m *eventlogtest.Meter) {
-			m.AppendSystem(eventlog.CodeSegmentEnd, &eventlog.SegmentEnd{Reason: eventlog.EndRotation, Next: 2})
-		}, "a record after SEGMENT_END"},
 		"an end that names another segment": {func(m *eventlogtest.Meter) {
 			m.System(eventlog.CodeSegmentEnd, &eventlog.SegmentEnd{Reason: eventlog.EndRotation, Next: 3})
 		}, "SEGMENT_END names segment 3 as the next"},
@@ -64,6 +61,51 @@ func TestSignedBytesMustBeAWellFormedLog(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestSegmentEndsOnlyWithASealOfItsOwn(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		end := &eventlog.SegmentEnd{Reason: eventlog.EndRotation, Next: 2}
+		after := map[string]func(m *eventlogtest.Meter){
+			"a power cut":       func(m *eventlogtest.Meter) { m.Reboot() },
+			"an ordinary event": func(m *eventlogtest.Meter) { m.Event(eventlogtest.Ordinary) },
+			"another attempt":   func(m *eventlogtest.Meter) {},
+		}
+		for name, live := range after {
+			m := m.Clone()
+			m.AppendSystem(eventlog.CodeSegmentEnd, end)
+			live(m)
+			m.Rotate()
+			t.Log(name)
+			wantReport(t, w.verify(m.BundleFrom(1, len(w.bytes[1]))), verify.Intact)
+			wantReport(t, newWorld(t, m).verify(m.Bundle()), verify.Intact)
+		}
+
+		// The segment goes on, so no other one can follow yet.
+		live := m.Clone()
+		live.AppendSystem(eventlog.CodeSegmentEnd, end)
+		live.Event(eventlogtest.Specific)
+		r := w.verify(live.BundleFrom(1, len(w.bytes[1])))
+		wantReport(t, r, verify.Intact)
+		if r.Advance[0].Head.Closed {
+			t.Error("a segment that goes on is closed")
+		}
+		s := live.Open()
+		live.Begin(2, uint64(len(s.Log)), s.Digest(len(s.Log)))
+		live.Seal()
+		wantReport(t, w.verify(live.BundleFrom(1, len(w.bytes[1]))), verify.Malformed, verify.FindRecord)
+
+		// What a seal has closed stays closed.
+		m.System(eventlog.CodeSegmentEnd, end)
+		w.intact(m.BundleFrom(1, len(w.bytes[1])))
+		m.Event(eventlogtest.Specific)
+		r = w.verify(m.BundleFrom(1, len(w.bytes[1])))
+		wantReport(t, r, verify.Malformed, verify.FindRecord)
+		wantProof(t, r, verify.ChargeMeter)
+		if got := r.Findings[0].Detail; got != "a record after SEGMENT_END" {
+			t.Errorf("%q", got)
+		}
+	})
 }
 
 func TestSegmentMustBeginWithAHeaderOfItsKey(t *testing.T) {

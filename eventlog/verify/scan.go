@@ -146,12 +146,13 @@ func (s *scan) record(r *eventlog.Record) bool {
 	if s.seq != 0 && r.Seq != s.seq {
 		return s.malformed(r.Seq, "sequence number %d where %d was due", r.Seq, s.seq)
 	}
-	if s.state.Closed {
+	if s.state.Closed && s.state.Length == s.start {
 		return s.malformed(r.Seq, "a record after SEGMENT_END")
 	}
 	if isHeader := r.Event() == headerEvent; isHeader != (s.state.Length == 0) {
 		return s.malformed(r.Seq, "a segment has one header, at its start")
 	}
+	s.state.Closed = false // an end that got no seal of its own is none
 	s.clock(r)
 	s.flags(r)
 	if !s.system(r) {
