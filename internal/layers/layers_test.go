@@ -33,7 +33,7 @@ var allowed = map[string][]string{
 	"echonet/explain": {"echonet", "echonet/meter"},
 
 	"routeb":        {},
-	"routeb/dongle": {"routeb", "routeb/internal/skstack"},
+	"routeb/dongle": {"routeb", "routeb/internal/skstack", "routeb/internal/j11"},
 
 	"device":     {"echonet", "echonet/meter", "eventlog", "secureelement", "internal/durable"},
 	"controller": {"echonet", "echonet/meter", "eventlog", "eventlog/verify", "internal/durable"},
