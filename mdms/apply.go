@@ -30,7 +30,7 @@ func (in *ingest) apply(ctx context.Context, t *store.Tx) error {
 	newest := &r.Advance[len(r.Advance)-1].Head
 	moves := newest.Segment() >= row.Segment // otherwise it fills a gap
 	if moves {
-		row.Segment, row.Since, row.Stale, row.Tail, row.Findings = newest.Segment(), in.now, false, r.Tail, signed(r.Findings)
+		row.Segment, row.Since, row.Stale, row.Tail, row.Findings = newest.Segment(), in.now, false, r.Tail, bounded(signed(r.Findings))
 		in.result.Head = headOf(newest)
 	}
 	if err := t.Swap(ctx, row); err != nil {
@@ -183,7 +183,7 @@ func (in *ingest) gaps(ctx context.Context, t *store.Tx) error {
 func (in *ingest) alerts(ctx context.Context, t *store.Tx) error {
 	id := in.meter()
 	for _, f := range in.report.Findings {
-		alert := store.Alert{Meter: id, Kind: f.Code, Charge: verify.ChargeMeter, Detail: f.Detail, Latest: in.now}
+		alert := store.Alert{Meter: id, Kind: f.Code, Charge: verify.ChargeMeter, Detail: clip(f.Detail), Latest: in.now}
 		switch {
 		case f.Code == verify.FindNonce:
 			alert.Kind, alert.Subject, alert.Charge = verify.Stale.String(), subjectChallenge, verify.ChargeCourier

@@ -3,6 +3,8 @@ package mdms
 import (
 	"log/slog"
 	"time"
+
+	"github.com/meterseal/meterseal/eventlog"
 )
 
 // Config says where the MDMS keeps its data and what it tolerates.
@@ -55,6 +57,10 @@ type Limits struct {
 	PollRepeat time.Duration
 	// BodyTimeout is the time in which a request body has to arrive. Default 20 s.
 	BodyTimeout time.Duration
+	// LoadBytes bounds the stored log that is read to judge one bundle: a small
+	// bundle can ask for all that is held. Default four times
+	// eventlog.MaxBundle.
+	LoadBytes uint64
 	// RejectedBundles and RejectedBytes bound what is kept of one courier's
 	// refused bundles. Defaults 100 and 16 MiB.
 	RejectedBundles int64
@@ -84,6 +90,7 @@ func (c Config) withDefaults() Config {
 	set(&l.Polls, 256)
 	set(&l.PollRepeat, 30*time.Second)
 	set(&l.BodyTimeout, 20*time.Second)
+	set(&l.LoadBytes, 4*eventlog.MaxBundle)
 	set(&l.RejectedBundles, 100)
 	set(&l.RejectedBytes, 16<<20)
 	return c

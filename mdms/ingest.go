@@ -23,7 +23,8 @@ const maxProofs = 16
 // Ingest judges a bundle that a courier brought, and applies it. When it
 // returns, all that the result says is on disk. The error is not nil only
 // if the bundle could not be judged: ErrBusy if the meter's head moves faster
-// than the bundle can be judged, or what the store or ctx says.
+// than the bundle can be judged, ErrInvalid if that would take more reading than
+// Limits.LoadBytes, or what the store or ctx says.
 //
 // The result aliases nothing of body.
 func (s *Server) Ingest(ctx context.Context, courier string, body []byte) (*Result, error) {
@@ -83,6 +84,7 @@ func (in *ingest) run(ctx context.Context) error {
 	if in.news {
 		in.s.work.wake()
 	}
+	in.result.Findings = bounded(in.result.Findings)
 	if !in.known {
 		return nil
 	}
@@ -149,12 +151,30 @@ func (in *ingest) load(ctx context.Context, v *store.View, input *verify.Input) 
 	input.Known = verify.Known{
 		Head:    in.head,
 		Segment: func(n uint32) (*verify.Head, error) { return v.Segment(ctx, id, n) },
-		Bytes:   func(n uint32) ([]byte, error) { return v.Log(ctx, id, n) },
+		Bytes:   in.s.loader(ctx, v, id),
 		SealAt: func(key eventlog.KeyID, counter uint64) (*eventlog.Seal, error) {
 			return v.SealAt(ctx, id, key, counter)
 		},
 	}
 	return nil
+}
+
+// loader returns a function that reads the stored bytes of segments, up to a
+// limit of all together.
+func (s *Server) loader(ctx context.Context, v *store.View, id eventlog.MeterID) func(uint32) ([]byte, error) {
+	limit := s.cfg.Limits.LoadBytes
+	left := limit
+	return func(n uint32) ([]byte, error) {
+		h, err := v.Segment(ctx, id, n)
+		if err != nil || h == nil {
+			return nil, err
+		}
+		if h.Length > left {
+			return nil, fmt.Errorf("%w: to judge the bundle, more than %d stored bytes would have to be read: send fewer segments at once, or whole ones", ErrInvalid, limit)
+		}
+		left -= h.Length
+		return v.Log(ctx, id, n)
+	}
 }
 
 // decide chooses the outcome and makes it durable.
@@ -349,7 +369,7 @@ func reason(f []verify.Finding) string {
 	if f[0].Detail == "" {
 		return f[0].Code
 	}
-	return f[0].Code + ": " + f[0].Detail
+	return f[0].Code + ": " + clip(f[0].Detail)
 }
 
 func (s *Server) verifyLimits() verify.Limits {

@@ -1,6 +1,8 @@
 package mdms
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/meterseal/meterseal/eventlog"
@@ -59,9 +61,9 @@ type Result struct {
 	Proven   bool             `json:"proven"`
 	Tail     int              `json:"tail"` // unsigned records behind the signed ones
 	NeedFrom *verify.Position `json:"need_from,omitempty"`
-	Findings []verify.Finding `json:"findings"`
-	Head     Head             `json:"head"` // of the meter, after this bundle
-	Work     []Work           `json:"work"` // for this meter
+	Findings []verify.Finding `json:"findings"` // at most 128: the first and the last
+	Head     Head             `json:"head"`     // of the meter, after this bundle
+	Work     []Work           `json:"work"`     // for this meter
 	// Missing is that of Status, after this bundle: what a courier should bring
 	// if the meter still has it.
 	Missing []verify.Missing `json:"missing,omitempty"`
@@ -80,13 +82,41 @@ type Status struct {
 	AcceptedAt time.Time        `json:"accepted_at,omitzero"`
 	EnrolledAt time.Time        `json:"enrolled_at,omitzero"`
 	Tail       int              `json:"tail"`
-	Findings   []verify.Finding `json:"findings"`
+	Findings   []verify.Finding `json:"findings"` // as in Result; those of the newest evidence
 	// Missing are segments that the meter has closed and nobody has sent, lowest
 	// first, how many bytes of each are held, and who says that they are gone. At
 	// most 256 ranges.
 	Missing []verify.Missing `json:"missing,omitempty"`
 	Alerts  []Alert          `json:"alerts,omitempty"` // not closed
 	Keys    []KeyStatus      `json:"keys,omitempty"`
+}
+
+// Bounds of the findings in a Result and a Status: a meter or a courier decides
+// how many there are.
+const (
+	maxFindings = 128
+	maxDetail   = 300 // bytes of a text
+)
+
+// bounded returns the findings that are shown: if there are too many, the first
+// and the last, among which is the one that decided.
+func bounded(f []verify.Finding) []verify.Finding {
+	out := slices.Clone(f)
+	if n := len(out); n > maxFindings {
+		out = slices.Delete(out, maxFindings/2, n-maxFindings/2)
+	}
+	for i := range out {
+		out[i].Detail = clip(out[i].Detail)
+	}
+	return out
+}
+
+// clip returns the beginning of a text.
+func clip(text string) string {
+	if len(text) <= maxDetail {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxDetail], "") + "..."
 }
 
 // KeyStatus is a key of a meter.

@@ -53,7 +53,7 @@ func (s *Server) Meter(ctx context.Context, id eventlog.MeterID) (*Status, error
 	return st, err
 }
 
-// Meters returns the status of meters, without keys, alerts and what is
+// Meters returns the status of meters, without keys, findings, alerts and what is
 // missing, in the order of their text form, beginning after the given one.
 func (s *Server) Meters(ctx context.Context, after string, limit int) ([]Status, error) {
 	all := []Status{}
@@ -75,6 +75,7 @@ func (s *Server) Meters(ctx context.Context, after string, limit int) ([]Status,
 			if err != nil {
 				return err
 			}
+			st.Findings = []verify.Finding{}
 			all, standing = append(all, *st), standing[n:]
 		}
 		return nil
@@ -86,7 +87,7 @@ func (s *Server) Meters(ctx context.Context, after string, limit int) ([]Status,
 // of it. Its verdict is the first, in the order of docs/verdicts.md, of the one
 // on its newest evidence and those that the alerts stand for.
 func statusOf(ctx context.Context, v *store.View, row store.Head, standing []store.Alert) (*Status, error) {
-	st := &Status{Meter: row.Meter, Tail: row.Tail, Findings: row.Findings}
+	st := &Status{Meter: row.Meter, Tail: row.Tail, Findings: bounded(row.Findings)}
 	var verdict verify.Verdict
 	if row.Segment != 0 {
 		head, err := v.Segment(ctx, row.Meter, row.Segment)
