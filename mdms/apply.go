@@ -14,6 +14,8 @@ import (
 const (
 	subjectClaimed   = "claimed"   // ROLLED_BACK or GAP, by a courier's word
 	subjectChallenge = "challenge" // STALE, since a challenge is not answered
+	subjectCourier   = "courier"   // a verdict that no valid signature stands behind
+	subjectSeal      = "seal"      // INCOMPLETE, by several couriers with the same seal
 )
 
 // notable are the findings of newly signed bytes that a person should see.

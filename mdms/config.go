@@ -44,8 +44,8 @@ type Limits struct {
 	// ClockSkew is by how much the clocks of meters and couriers may lead
 	// that of the MDMS. Default 5 min.
 	ClockSkew time.Duration
-	// RereadEvery is the least time between two requests to one meter to
-	// send a segment again from its beginning. Default 1 h.
+	// RereadEvery is the least time between two requests to one courier to
+	// send a segment of one meter again from its beginning. Default 1 h.
 	RereadEvery time.Duration
 	// Concurrent bounds the bundles that are worked on at once; more are told
 	// to come again. Each may take eventlog.MaxBundle bytes. Default 32.
@@ -65,6 +65,10 @@ type Limits struct {
 	// refused bundles. Defaults 100 and 16 MiB.
 	RejectedBundles int64
 	RejectedBytes   int64
+	// RejectedTotal and RejectedTotalBytes bound what is kept of all couriers'
+	// refused bundles together. Defaults 5000 and 512 MiB.
+	RejectedTotal      int64
+	RejectedTotalBytes int64
 }
 
 func (c Config) withDefaults() Config {
@@ -93,6 +97,8 @@ func (c Config) withDefaults() Config {
 	set(&l.LoadBytes, 4*eventlog.MaxBundle)
 	set(&l.RejectedBundles, 100)
 	set(&l.RejectedBytes, 16<<20)
+	set(&l.RejectedTotal, 5000)
+	set(&l.RejectedTotalBytes, 512<<20)
 	return c
 }
 

@@ -240,18 +240,22 @@ func (in *ingest) duplicate(ctx context.Context) error {
 	return in.s.store.Update(ctx, func(t *store.Tx) error { return t.Swap(ctx, row) })
 }
 
-// incomplete allows at most one request to send a segment again from its
-// beginning per meter and period: a courier that relabels seals must not keep a
-// meter's link busy.
+// incomplete asks for what is missing. If the courier may not be asked, what it
+// brought is kept: it may be half of the proof that the meter has two histories.
 func (in *ingest) incomplete(ctx context.Context, t *store.Tx) error {
 	in.result.Outcome, in.result.NeedFrom, in.result.Findings = NeedFrom, in.report.NeedFrom, in.report.Findings
 	if err := in.reread(ctx, t); err != nil {
 		return err
 	}
+	if in.result.Outcome == Rejected {
+		return in.charge(ctx, t, in.body)
+	}
 	return in.charge(ctx, t, nil)
 }
 
-// reread takes back a request for bytes that are held, if there was one lately.
+// reread takes back a request for bytes that are held, if the same courier had
+// one lately: one that relabels seals must not keep a meter's link busy, nor use
+// up what others may ask. A seal that two couriers bring is worth a person's look.
 func (in *ingest) reread(ctx context.Context, t *store.Tx) error {
 	need := in.report.NeedFrom
 	if need == nil || need.Offset != 0 {
@@ -261,13 +265,36 @@ func (in *ingest) reread(ctx context.Context, t *store.Tx) error {
 	if err != nil || held == nil {
 		return err
 	}
-	ok, err := t.Reread(ctx, in.meter(), in.now, in.now.Add(-in.s.cfg.Limits.RereadEvery))
-	if err != nil || ok {
+	ask, others, err := t.Doubt(ctx, in.meter(), in.courier, in.sealOf(need.Segment), in.now, in.now.Add(-in.s.cfg.Limits.RereadEvery))
+	if err != nil {
 		return err
+	}
+	if others > 0 {
+		err := t.RaiseAlert(ctx, store.Alert{
+			Meter: in.meter(), Kind: verify.Incomplete.String(), Subject: subjectSeal, Charge: verify.ChargeCourier, Latest: in.now,
+			Detail: fmt.Sprintf("courier %s and %d others brought a genuine seal of other bytes than the known ones of segment %d: read the segment from its beginning",
+				in.courier, others, need.Segment),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if ask {
+		return nil
 	}
 	in.result.Outcome, in.result.NeedFrom = Rejected, nil
 	in.note(FindingRereadLimit, fmt.Sprintf("segment %d was asked for from its beginning less than %s ago", need.Segment, in.s.cfg.Limits.RereadEvery))
 	return nil
+}
+
+// sealOf returns the SHA-256 of the seal that the bundle has of a segment.
+func (in *ingest) sealOf(segment uint32) [32]byte {
+	for i := range in.bundle.Parts {
+		if p := &in.bundle.Parts[i]; p.Segment == segment {
+			return sha256.Sum256(p.Seal)
+		}
+	}
+	return sha256.Sum256(nil)
 }
 
 // refuse charges the courier, and keeps the bundle while its quota lasts.
@@ -291,23 +318,26 @@ func (in *ingest) charge(ctx context.Context, t *store.Tx, body []byte) error {
 		rejected.Meter = in.meter().String()
 	}
 	l := &in.s.cfg.Limits
-	return t.Charge(ctx, rejected, in.report.Verdict.String(), store.Quota{Bundles: l.RejectedBundles, Bytes: l.RejectedBytes})
+	return t.Charge(ctx, rejected, in.report.Verdict.String(),
+		store.Quota{Bundles: l.RejectedBundles, Bytes: l.RejectedBytes},
+		store.Quota{Bundles: l.RejectedTotal, Bytes: l.RejectedTotalBytes})
 }
 
-// suspect raises an alert that is laid on the courier: the meter's verdict
-// stays as it is, but somebody should look.
+// suspect raises an alert that is laid on the courier: the meter's verdict stays
+// as it is, but somebody should look. It is one for all couriers, since whoever
+// has one address may have many.
 func (in *ingest) suspect(ctx context.Context, t *store.Tx) error {
 	verdict := in.report.Verdict.String()
 	others, err := t.Accusers(ctx, in.meter().String(), in.courier, verdict, in.row.Since)
 	if err != nil {
 		return err
 	}
-	detail := reason(in.result.Findings)
+	detail := fmt.Sprintf("courier %s: %s", in.courier, reason(in.result.Findings))
 	if others > 0 {
 		detail = fmt.Sprintf("%s (since the head moved, %d other couriers brought the same)", detail, others)
 	}
 	return t.RaiseAlert(ctx, store.Alert{
-		Meter: in.meter(), Kind: verdict, Subject: "courier " + in.courier, Charge: verify.ChargeCourier, Detail: detail, Latest: in.now,
+		Meter: in.meter(), Kind: verdict, Subject: subjectCourier, Charge: verify.ChargeCourier, Detail: detail, Latest: in.now,
 	})
 }
 

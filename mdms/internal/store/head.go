@@ -88,14 +88,6 @@ func (t *Tx) Touch(ctx context.Context, id eventlog.MeterID) error {
 	return err
 }
 
-// Reread notes that a segment of the meter is asked for again from its
-// beginning. It reports false if that was done after the time given.
-func (t *Tx) Reread(ctx context.Context, id eventlog.MeterID, at, after time.Time) (bool, error) {
-	n, err := t.exec(ctx, `UPDATE heads SET reread = $3 WHERE tenant = $1 AND meter = $2 AND reread <= $4`,
-		t.tenant, id.String(), millis(at), millis(after))
-	return n == 1, err
-}
-
 // Segment returns the verified state of a segment, or nil.
 func (v *View) Segment(ctx context.Context, id eventlog.MeterID, segment uint32) (*verify.Head, error) {
 	h, err := one(ctx, v, scanSegment, `SELECT midstate, head FROM segments WHERE tenant = $1 AND meter = $2 AND segment = $3`,

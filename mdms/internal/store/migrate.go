@@ -11,8 +11,11 @@ import (
 //go:embed schema_sqlite.sql
 var schema1 string
 
+//go:embed schema_sqlite_2.sql
+var schema2 string
+
 // migrations bring a store from schema version i to i+1.
-var migrations = []string{schema1}
+var migrations = []string{schema1, schema2}
 
 // migrate brings the schema up to date, one version a transaction. Two
 // processes may do so at once: the second finds nothing left to do.

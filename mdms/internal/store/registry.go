@@ -72,8 +72,8 @@ func (t *Tx) AddMeter(ctx context.Context, id eventlog.MeterID, at time.Time) (b
 	if err != nil || n == 0 {
 		return false, err
 	}
-	_, err = t.exec(ctx, `INSERT INTO heads (tenant, meter, rev, segment, since, stale, tail, findings, reread)
-		VALUES ($1, $2, 1, 0, $3, 0, 0, $4, 0)`, t.tenant, id.String(), millis(at), []byte("[]"))
+	_, err = t.exec(ctx, `INSERT INTO heads (tenant, meter, rev, segment, since, stale, tail, findings)
+		VALUES ($1, $2, 1, 0, $3, 0, 0, $4)`, t.tenant, id.String(), millis(at), []byte("[]"))
 	return true, err
 }
 

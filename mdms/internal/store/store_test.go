@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -276,6 +277,45 @@ func TestANewerSchemaIsRefused(t *testing.T) {
 }
 
 // TestTheStoreIsDurable holds the settings to what an acknowledgement promises.
+// TestAnOlderStoreIsBroughtUpToDate begins with a store of schema 1 that has a
+// meter, as the first version made it.
+func TestAnOlderStoreIsBroughtUpToDate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	schema, err := os.ReadFile("schema_sqlite.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []string{
+		string(schema),
+		`CREATE TABLE schema_version (one BIGINT PRIMARY KEY, version BIGINT NOT NULL); INSERT INTO schema_version VALUES (1, 1)`,
+		`INSERT INTO meters VALUES ('tenant', 'FFFFFF-MS0000000000', 1000)`,
+		`INSERT INTO heads (tenant, meter, rev, segment, since, stale, tail, findings, reread) VALUES ('tenant', 'FFFFFF-MS0000000000', 1, 0, 1000, 0, 0, CAST('[]' AS BLOB), 5)`,
+	} {
+		if _, err := db.Exec(q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db.Close()
+	for range 2 {
+		s := open(t, path)
+		if got := has(t, s, 1); !slices.Equal(got, []int{0}) {
+			t.Errorf("%v are there", got)
+		}
+		err := s.Update(t.Context(), func(tx *store.Tx) error {
+			_, _, err := tx.Doubt(t.Context(), meter(0), "a", [32]byte{1}, time.Unix(2, 0), time.Unix(1, 0))
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		s.Close()
+	}
+}
+
 func TestTheStoreIsDurable(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a path with ? and #")
 	s := open(t, path)
