@@ -30,6 +30,9 @@ var (
 	ErrKept = errors.New("eventlog: the segment is kept")
 	// ErrExhausted says that sequence or segment numbers have run out.
 	ErrExhausted = errors.New("eventlog: the numbers of the log are used up")
+	// ErrSignedBefore says that there is no log yet, and the secure element
+	// has signed more than interrupted first starts explain.
+	ErrSignedBefore = errors.New("eventlog: this secure element has signed before and its log is missing: bring the log back, or use a new key")
 	// ErrClosed says that the log is closed.
 	ErrClosed = errors.New("eventlog: the log is closed")
 )
@@ -51,9 +54,14 @@ type Config struct {
 	// [Log.NextSegment]. Default: every event.
 	Policy Policy
 	// First is true until the first seal of this state directory was
-	// stored: what is no sound log is then the leftover of an interrupted
-	// first start, and is removed. Once a seal is found it means nothing.
+	// stored: a segment 1 without a seal is then the leftover of an
+	// interrupted first start, and is removed. Once a seal is found it means
+	// nothing.
 	First bool
+	// Counter is the counter of the secure element as it starts; nil if it
+	// does not answer, or does not count. If the log cannot explain it, seals
+	// were removed: the log is damaged.
+	Counter *KeyCounter
 	// Next is a change of key, scheme or specific set that was begun and may
 	// be finished or not; nil if none. The caller keeps it from before it
 	// appends KEY_CHANGE or POLICY_CHANGE until NextSegment has returned and

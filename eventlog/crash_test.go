@@ -80,9 +80,13 @@ func (w *world) run() error {
 
 // start is what a device does at start: open, begin, BOOT, one seal.
 func (w *world) start() error {
+	w.cfg.Counter = w.asked()
 	log, rec, err := eventlog.Open(w.cfg)
 	if err != nil {
 		return err
+	}
+	if rec.First {
+		w.acked = nil // before the first seal nothing is promised
 	}
 	w.log, w.rec, w.boot = log, rec, rec.LastBoot+1
 	if rec.Damaged != nil {

@@ -135,21 +135,6 @@ func TestUnreadableFileBeforeADamagedOne(t *testing.T) {
 	}
 }
 
-// TestUnreadableFirstStart does not remove what it cannot read.
-func TestUnreadableFirstStart(t *testing.T) {
-	disk := durabletest.New()
-	r := newRig(t, eventlog.SchemeDigest, disk)
-	r.close()
-	disk.FailReads("00000001.seg", syscall.EIO)
-	if _, _, err := eventlog.Open(r.cfg); !errors.Is(err, syscall.EIO) {
-		t.Errorf("open: %v", err)
-	}
-	disk.FailReads("00000001.seg", nil)
-	if n := len(diskBytes(t, disk, "00000001.seg")); n != eventlog.HeaderSize {
-		t.Errorf("%d bytes are left", n)
-	}
-}
-
 // TestUnreadableSealsStayUnkept damages a log whose seals can no longer be
 // copied: Begin fails and may be called again.
 func TestUnreadableSealsStayUnkept(t *testing.T) {

@@ -3,7 +3,6 @@ package eventlog
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/meterseal/meterseal/internal/durable"
@@ -21,7 +20,7 @@ import (
 // belong to this log (ErrTerms).
 func Open(cfg Config) (*Log, *Recovery, error) {
 	l := &Log{fs: cfg.FS, meter: cfg.Meter, profile: cfg.Profile, head: newHead()}
-	o := opening{Log: l, rec: &Recovery{}, first: cfg.First, files: map[uint32]durable.File{}}
+	o := opening{Log: l, rec: &Recovery{}, first: cfg.First, counter: cfg.Counter, files: map[uint32]durable.File{}}
 	err := o.configure(&cfg)
 	if err == nil {
 		err = o.run()
@@ -38,8 +37,9 @@ type opening struct {
 	*Log
 	rec     *Recovery
 	first   bool
-	keys    []terms // terms that may be found, the current ones first
-	formers []terms // terms of former keys; the scheme is not known
+	counter *KeyCounter // nil = not known
+	keys    []terms     // terms that may be found, the current ones first
+	formers []terms     // terms of former keys; the scheme is not known
 	inv     inventory
 	found   []foundSeal
 	files   map[uint32]durable.File // open segments
@@ -88,15 +88,10 @@ func (o *opening) run() (err error) {
 			return fmt.Errorf("eventlog: segment %d: %w", n, err)
 		}
 	}
-	switch lost := o.lost(); {
-	case o.first && o.untouched():
+	if o.first && o.untouched() {
 		err = o.firstStart()
-	case lost != nil:
-		err = o.missing(lost)
-	case len(o.inv.segments) == 0:
-		err = o.missing(&foundSeal{Seal: Seal{Segment: 1}})
-	default:
-		err = o.resume(last(o.inv.segments))
+	} else {
+		err = o.resume()
 	}
 	if err != nil {
 		return err
@@ -116,18 +111,17 @@ func (o *opening) untouched() bool {
 	return len(o.found) == 0 && len(o.inv.seals) == 0 && last(o.inv.segments) <= 1
 }
 
-// firstStart goes on in segment 1 if an earlier attempt left it sound, since
-// its records may have been promised; otherwise it makes a clean start.
+// firstStarts is how many first starts may be interrupted, each with a signature.
+const firstStarts = 16
+
+// firstStart begins segment 1. What an interrupted first start has left is
+// removed: no seal tells it from what somebody else has put there.
 func (o *opening) firstStart() error {
 	o.rec.First = true
+	if c := o.counter; c != nil && o.terms.scheme == SchemeCounter && c.Key == o.terms.key && c.Counter > firstStarts {
+		return fmt.Errorf("%w: its counter is %d", ErrSignedBefore, c.Counter)
+	}
 	if f, ok := o.files[1]; ok {
-		p, err := o.prove(1, f)
-		if err != nil {
-			return err
-		}
-		if p.why == "" && p.fresh(o.profile) && p.scan.header.PrevLength == 0 {
-			return o.adopt(1, f, p)
-		}
 		o.rec.note("segment 1 was left by an interrupted first start and was removed")
 		delete(o.files, 1)
 		if err := errors.Join(f.Close(), removeSegment(o.fs, 1)); err != nil {
@@ -140,12 +134,12 @@ func (o *opening) firstStart() error {
 }
 
 // lost returns a genuine seal of a segment that is gone: its signature is one
-// of a key of ours over its own digest, and its segment is newer than any.
-func (o *opening) lost() *foundSeal {
+// of a key of ours over its own digest, and its segment is after the given one.
+func (o *opening) lost(after uint32) *foundSeal {
 	var newest *foundSeal
 	for i := range o.found {
 		s := &o.found[i]
-		if s.Segment <= last(o.inv.segments) || newest != nil && s.Segment < newest.Segment {
+		if s.Segment <= after || newest != nil && s.Segment < newest.Segment {
 			continue
 		}
 		for _, t := range slices.Concat(o.keys, o.formers) {
@@ -155,18 +149,6 @@ func (o *opening) lost() *foundSeal {
 		}
 	}
 	return newest
-}
-
-// missing makes a start after a segment whose file is gone.
-func (o *opening) missing(s *foundSeal) error {
-	seq, boot, err := o.before(math.MaxUint32)
-	if err != nil {
-		return err
-	}
-	o.rec.LastSeq, o.rec.LastBoot = max(seq, s.LastSeq), boot
-	o.rec.note("the file of segment %d is missing", s.Segment)
-	o.damage(s.Segment, &LogDamaged{Segment: s.Segment}, nil)
-	return nil
 }
 
 // abandon closes what a failed Open had opened.

@@ -17,8 +17,7 @@ type proof struct {
 	bestMark mark  // where it ends
 	bestSlot int
 
-	before     *Seal // the last seal of the segment before, if it was needed
-	beforeSlot int
+	before *proof // the closed segment before, if the segment itself has no seal
 
 	why string // why the segment cannot be built upon; "" = nothing found yet
 }
@@ -97,23 +96,42 @@ func (p *proof) fresh(profile Profile) bool {
 	return !p.former && p.policyKnown && p.scan.header.Profile == profile
 }
 
-// unsealed says why a segment without a seal cannot be built upon, "" if it
-// can. It can if nothing of it was ever sealed: then the slots still hold the
-// last seal of the segment before, to which the header links; or it begins
-// with LOG_DAMAGED, and so hides nothing.
-func (o *opening) unsealed(n uint32, p *proof) (string, error) {
+// standing returns the seal that stands, the segment's own or the last one of
+// the segment before, and its slot; nil if there is none.
+func (p *proof) standing() (*Seal, int) {
+	switch {
+	case p.best != nil:
+		return p.best, p.bestSlot
+	case p.before != nil:
+		return p.before.best, p.before.bestSlot
+	}
+	return nil, 0
+}
+
+// unsealed says why the newest segment in list, which has no seal, cannot be
+// built upon, "" if it can. It can if nothing of it was ever sealed: then the
+// slots still hold the last seal of the segment before, to which the header
+// links; or it begins with the LOG_DAMAGED that the segments before it deserve.
+func (o *opening) unsealed(list []uint32, p *proof) (string, error) {
 	h := &p.scan.header
 	if !p.fresh(o.profile) {
 		return "no seal covers it and its header is not ours", nil
 	}
-	if d := p.scan.first; d != nil && d.Segment < n && d.Verifiable == h.PrevLength && d.Digest == h.PrevDigest {
+	if p.scan.first != nil {
+		_, d, err := o.assess(list[:len(list)-1])
+		if err != nil {
+			return "", err
+		}
+		if d == nil || !d.wrote(p.scan) {
+			return "no seal covers it and what it says of the log before it is not so", nil
+		}
 		return "", nil
 	}
-	f, ok := o.files[n-1]
+	f, ok := o.files[h.Segment-1]
 	if !ok {
 		return "no seal covers it", nil
 	}
-	q, err := o.prove(n-1, f)
+	q, err := o.prove(h.Segment-1, f)
 	if err != nil {
 		return "", err
 	}
@@ -125,7 +143,7 @@ func (o *opening) unsealed(n uint32, p *proof) (string, error) {
 	case !q.announces(p.terms):
 		return "no seal covers it and the segment before does not announce its key or specific set", nil
 	}
-	p.before, p.beforeSlot = q.best, q.bestSlot
+	p.before = q
 	return "", nil
 }
 

@@ -2,77 +2,88 @@ package eventlog
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/meterseal/meterseal/internal/durable"
 )
 
-// resume judges the newest segment and takes it up, or declares it damaged.
-func (o *opening) resume(n uint32) error {
-	p, err := o.prove(n, o.files[n])
-	if err != nil {
+// resume takes up the newest segment if it is sound, else it declares it damaged.
+func (o *opening) resume() error {
+	p, d, err := o.assess(o.inv.segments)
+	switch {
+	case err != nil:
 		return err
+	case d != nil:
+		return o.declare(d)
+	case p.closed():
+		return o.afterEnd(p)
 	}
-	if p.why == "" && p.best == nil {
-		if p.why, err = o.unsealed(n, p); err != nil {
-			return err
-		}
-	}
-	if p.why == "" && p.closed() {
-		return o.afterEnd(n, p)
-	}
-	if p.why == "" && p.former {
-		p.why = "it is sealed by a former key and announces no new one"
-	}
-	if p.why == "" && !p.policyKnown {
-		return fmt.Errorf("%w: segment %d was made with specific set %s of version %d", ErrTerms, n, p.scan.header.PolicyDigest, p.scan.header.PolicyVersion)
-	}
-	if p.why == "" {
-		return o.adopt(n, o.files[n], p)
-	}
-	seq, boot, err := o.before(n)
-	if err != nil {
-		return err
-	}
-	// Whatever stood in the bytes that are no records any more, it was no
-	// more than one record a slot.
-	o.rec.LastSeq = uint32(min(uint64(max(p.scan.lastSeq, seq))+p.scan.torn()/SlotSize, math.MaxUint32))
-	o.rec.LastBoot, o.rec.LastMillis = max(p.scan.boot, boot), p.scan.millis
-	o.rec.note("segment %d is damaged: %s", n, p.why)
-	d := &LogDamaged{Segment: n, Found: p.scan.size}
-	if p.best != nil {
-		d.Verifiable, d.Digest = p.best.SignedLength, p.best.Digest
-		o.rec.Uncovered = p.scan.specifics - p.bestMark.specifics
-		if !p.former && p.policyKnown {
-			o.terms = p.terms
-		}
-	}
-	o.damage(n, d, p.best)
-	return nil
+	return o.adopt(p)
 }
 
-// damage makes Begin start the segment after number, which is damaged or gone.
-// Numbers of which something is left are not used again: a segment whose seal
-// was kept was followed by one that may have been sealed too.
-func (o *opening) damage(number uint32, d *LogDamaged, best *Seal) {
-	o.rec.newest = number
-	if best != nil {
-		o.rec.Sealed, o.rec.Seal = true, *best
+// assess judges a log of the segments in list: the newest one is sound, or
+// damaged or gone.
+func (o *opening) assess(list []uint32) (*proof, *damage, error) {
+	n := last(list)
+	if lost := o.lost(n); lost != nil {
+		d, err := o.missing(list, lost.Segment, lost.LastSeq)
+		return nil, d, err
 	}
-	d.Counters = o.rec.Counters(false, 0)
-	o.rec.Damaged = d
-	o.lastSeq = o.rec.LastSeq
-	next := number + 1
-	if kept := last(o.inv.seals); kept > number {
-		next = kept + 2
+	if n == 0 {
+		d, err := o.missing(list, 1, 0)
+		return nil, d, err
 	}
-	o.start = &starter{number: next, prevLength: d.Verifiable, prevDigest: d.Digest, damaged: d}
+	p, err := o.prove(n, o.files[n])
+	if err != nil {
+		return nil, nil, err
+	}
+	if p.why == "" && p.best == nil {
+		if p.why, err = o.unsealed(list, p); err != nil {
+			return nil, nil, err
+		}
+	}
+	if p.why == "" {
+		if p.why, err = o.unsound(p); err != nil {
+			return nil, nil, err
+		}
+	}
+	if p.why == "" {
+		return p, nil, nil
+	}
+	d, err := o.damageOf(list, p)
+	return nil, d, err
+}
+
+// unsound says why a segment cannot be built upon although nothing of it was
+// changed, "" if it can. The error means that the configuration does not belong
+// to it.
+func (o *opening) unsound(p *proof) (string, error) {
+	known, ok := p.account()
+	terms := p.terms
+	switch h := &p.scan.header; {
+	case p.closed():
+		next, err := follow(h.terms(), &p.scan.head, o.keys)
+		if err != nil {
+			return "", err
+		}
+		terms = next
+		known, ok = p.next(next)
+	case p.former:
+		return "it is sealed by a former key and announces no new one", nil
+	case !p.policyKnown:
+		return "", fmt.Errorf("%w: segment %d was made with specific set %s of version %d", ErrTerms, h.Segment, h.PolicyDigest, h.PolicyVersion)
+	}
+	if c := o.counter; ok && c != nil && c.Key == terms.key && known.overdrawn(c.Counter) {
+		return fmt.Sprintf("seals are gone: the counter of the secure element is %d, and %d signatures after %d are explained", c.Counter, known.since, known.counter), nil
+	}
+	return "", nil
 }
 
 // adopt takes up a sound segment: it is cut after its last whole record, and
 // what was read is made durable, since a process that was killed, or a failed
 // sync, leaves bytes and names that we see and that the disk does not have.
-func (o *opening) adopt(n uint32, f durable.File, p *proof) error {
+func (o *opening) adopt(p *proof) error {
+	n := p.scan.header.Segment
+	f := o.files[n]
 	if err := o.settle(f, p); err != nil {
 		return err
 	}
@@ -88,16 +99,13 @@ func (o *opening) adopt(n uint32, f durable.File, p *proof) error {
 	}
 	o.useSeal(p)
 	r.Uncovered = p.scan.specifics - p.bestMark.specifics
-	return nil
+	return o.seals.create(o.fs)
 }
 
 // useSeal reports the seal that stands, the segment's own or the last one of
 // the segment before, and makes the next one go to the other slot.
 func (o *opening) useSeal(p *proof) {
-	standing, slot := p.best, p.bestSlot
-	if standing == nil {
-		standing, slot = p.before, p.beforeSlot
-	}
+	standing, slot := p.standing()
 	if standing == nil {
 		return
 	}
@@ -142,8 +150,9 @@ func (o *opening) settle(f durable.File, p *proof) error {
 
 // afterEnd prepares the segment that follows a closed one: the meter stopped
 // between the last seal of the one and the first byte of the other.
-func (o *opening) afterEnd(n uint32, p *proof) error {
-	if err := o.adopt(n, o.files[n], p); err != nil {
+func (o *opening) afterEnd(p *proof) error {
+	n := p.scan.header.Segment
+	if err := o.adopt(p); err != nil {
 		return err
 	}
 	t, err := follow(p.scan.header.terms(), &p.scan.head, o.keys)
@@ -154,20 +163,4 @@ func (o *opening) afterEnd(n uint32, p *proof) error {
 	o.terms = t
 	o.start = &starter{number: n + 1, prevLength: p.best.SignedLength, prevDigest: p.best.Digest}
 	return nil
-}
-
-// before returns the highest sequence number and boot counter in the segments
-// before n, as far as they can be read.
-func (o *opening) before(n uint32) (seq, boot uint32, err error) {
-	for _, m := range o.inv.segments {
-		if m >= n {
-			break
-		}
-		s, err := scanSegment(o.files[m], m, nil, func(*Header) *Policy { return nil })
-		if err != nil {
-			return 0, 0, err
-		}
-		seq, boot = max(seq, s.lastSeq), max(boot, s.boot)
-	}
-	return seq, boot, nil
 }

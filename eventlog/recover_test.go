@@ -78,24 +78,6 @@ func swapSlots(b []byte) []byte {
 	return b
 }
 
-// TestRestoredOlderSeals puts an older pair of seals back. They verify, so the
-// log goes on; that the secure element is ahead shows in the counters of BOOT.
-func TestRestoredOlderSeals(t *testing.T) {
-	r, disk := sealedRig(t, eventlog.SchemeCounter)
-	older := diskBytes(t, disk, "seals")
-	for range 3 {
-		r.append(fraud, nil)
-		r.seal()
-	}
-	r.close()
-	edit(t, disk, "seals", func([]byte) []byte { return older })
-	r.open()
-	want := eventlog.Counters{ModuleUp: true, SealLength: secondSealed, SealCounter: 2, ModuleCounter: 5}
-	if got := r.rec.Counters(true, r.counter); r.rec.Damaged != nil || got != want || r.rec.Uncovered != 3 {
-		t.Errorf("counters %+v with %d uncovered records, %+v", got, r.rec.Uncovered, r.rec.Damaged)
-	}
-}
-
 func TestCountersOfASilentModule(t *testing.T) {
 	r, _ := sealedRig(t, eventlog.SchemeCounter)
 	r.reopen()
@@ -251,11 +233,11 @@ func TestFirstStart(t *testing.T) {
 		disk := durabletest.New()
 		return newRig(t, eventlog.SchemeDigest, disk), disk
 	}
-	t.Run("a record that was promised is kept", func(t *testing.T) {
+	t.Run("leftovers are removed, sound or not", func(t *testing.T) {
 		r, _ := fresh(t)
-		r.append(plain, []byte("kept"))
+		r.append(fraud, []byte("who wrote this?"))
 		r.reopen()
-		if recs := r.records(1); !r.rec.First || len(recs) != 2 || string(recs[1].Payload) != "kept" {
+		if recs := r.records(1); !r.rec.First || len(recs) != 1 || len(r.rec.Notes) != 1 {
 			t.Errorf("recovered %+v with %d records", r.rec, len(recs))
 		}
 	})
@@ -424,6 +406,17 @@ func TestUnsealedAfterDamage(t *testing.T) {
 		"the link length":            flip(28+67, 0, eventlog.HeaderSize),
 		"a damage that is to come":   put32(damaged[0]+28, 2, damaged[0], damaged[1]),
 		"a damage of its own digest": flip(damaged[0]+28+20, damaged[0], damaged[1]),
+		"a longer segment as found":  flip(damaged[0]+28+11, damaged[0], damaged[1]),
+		"another seal that stands":   flip(damaged[0]+28+53+15, damaged[0], damaged[1]),
+		"a later first sequence": func(b []byte) []byte {
+			copy(b, header(b, binary.BigEndian.Uint32(b[4:])+1))
+			for at := damaged[0]; at < len(b); at += int(b[at+1]) * 64 {
+				end := at + int(b[at+1])*64
+				binary.BigEndian.PutUint32(b[at+4:], binary.BigEndian.Uint32(b[at+4:])+1)
+				recode(b[at:end])
+			}
+			return b
+		},
 	} {
 		disk := whole.Restart(0, 0)
 		r.cfg.FS = disk
@@ -573,41 +566,88 @@ func TestAnotherKeyContinuesInANewSegment(t *testing.T) {
 	}
 }
 
+// TestNumbersThatNobodySigned puts files there that leave no number to go on
+// with. The error names the file, and without it the log goes on.
+func TestNumbersThatNobodySigned(t *testing.T) {
+	for _, name := range []string{"4294967295.seg", "4294967294.seal", "4294967295.seal"} {
+		r, disk := sealedRig(t, eventlog.SchemeDigest)
+		r.close()
+		if strings.HasSuffix(name, ".seal") { // it counts when the log is damaged
+			edit(t, disk, "00000001.seg", cut(firstSealed))
+		}
+		if err := durable.WriteFile(disk, name, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := eventlog.Open(r.cfg); !errors.Is(err, eventlog.ErrExhausted) || !strings.Contains(err.Error(), name[:10]) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := errors.Join(disk.Remove(name), disk.SyncDir()); err != nil {
+			t.Fatal(err)
+		}
+		r.reopen()
+		r.close()
+	}
+}
+
+// TestSequenceNumbersThatNobodySigned has a header claim the last sequence
+// numbers. The log goes on with numbers that its bytes can explain.
+func TestSequenceNumbersThatNobodySigned(t *testing.T) {
+	last := func(segment uint32) func([]byte) []byte {
+		return func(b []byte) []byte {
+			return put32(28+56, segment, 0, eventlog.HeaderSize)(header(b, math.MaxUint32-1))
+		}
+	}
+	for name, c := range map[string]struct {
+		files  map[string]func([]byte) []byte
+		lowest uint32
+	}{
+		"segment 1":           {map[string]func([]byte) []byte{"00000001.seg": last(1)}, 5},
+		"a segment after one": {map[string]func([]byte) []byte{"00000002.seg": last(2)}, 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, disk := sealedRig(t, eventlog.SchemeDigest)
+			r.close()
+			asFound := diskBytes(t, disk, "00000001.seg")
+			for file, f := range c.files {
+				if err := durable.WriteFile(disk, file, f(asFound)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.reopen()
+			if seq := r.append(plain, nil).Seq; r.rec.Damaged == nil || seq < c.lowest || seq > 1000 {
+				t.Errorf("the log goes on with record %d: %+v", seq, r.rec)
+			}
+		})
+	}
+	// With nothing before it, nothing explains another number.
+	r, disk := sealedRig(t, eventlog.SchemeDigest)
+	r.close()
+	if err := durable.WriteFile(disk, "00000007.seg", last(7)(diskBytes(t, disk, "00000001.seg"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := disk.Remove("00000001.seg"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := eventlog.Open(r.cfg); !errors.Is(err, eventlog.ErrExhausted) || !strings.Contains(err.Error(), "segment 7") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestNumbersRunOut: a log that has used all numbers says so.
 func TestNumbersRunOut(t *testing.T) {
 	r, disk := sealedRig(t, eventlog.SchemeDigest)
 	r.close()
-	if err := durable.WriteFile(disk, "4294967295.seg", nil); err != nil {
+	late := put32(28+56, 7, 0, eventlog.HeaderSize)(header(diskBytes(t, disk, "00000001.seg"), math.MaxUint32-12))
+	if err := errors.Join(durable.WriteFile(disk, "00000007.seg", late), disk.Remove("00000001.seg")); err != nil {
 		t.Fatal(err)
 	}
-	r.open()
-	if r.rec.Damaged == nil || r.rec.Damaged.Segment != math.MaxUint32 {
-		t.Fatalf("recovered %+v", r.rec)
+	r.reopen()
+	var err error
+	for range 20 {
+		_, err = r.log.Append(r.stamp(), plain, nil)
 	}
-	if err := r.log.Begin(r.stamp(), eventlog.Counters{}); !errors.Is(err, eventlog.ErrExhausted) {
-		t.Errorf("begin: %v", err)
-	}
-	r.close()
-	if err := errors.Join(disk.Remove("4294967295.seg"), disk.SyncDir()); err != nil {
-		t.Fatal(err)
-	}
-	// A header that nobody signed may claim any sequence number.
-	for first, want := range map[uint32]error{math.MaxUint32: eventlog.ErrExhausted, math.MaxUint32 - 12: nil} {
-		r.cfg.FS = disk.Restart(0, 0)
-		edit(t, r.cfg.FS, "00000001.seg", func(b []byte) []byte { return header(b, first) })
-		r.open()
-		if err := r.log.Begin(r.stamp(), eventlog.Counters{}); !errors.Is(err, want) {
-			t.Errorf("first sequence %d: begin: %v", first, err)
-		}
-		if want != nil {
-			continue
-		}
-		var err error
-		for range 20 {
-			_, err = r.log.Append(r.stamp(), plain, nil)
-		}
-		if !errors.Is(err, eventlog.ErrExhausted) {
-			t.Errorf("append: %v", err)
-		}
+	if !errors.Is(err, eventlog.ErrExhausted) {
+		t.Errorf("append: %v", err)
 	}
 }
 

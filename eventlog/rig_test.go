@@ -102,11 +102,20 @@ func (r *rig) stamp() eventlog.Stamp {
 
 func (r *rig) open() {
 	r.t.Helper()
+	r.cfg.Counter = r.asked()
 	var err error
 	if r.log, r.rec, err = eventlog.Open(r.cfg); err != nil {
 		r.t.Fatalf("open: %v", err)
 	}
 	r.boot = r.rec.LastBoot + 1
+}
+
+// asked returns what the secure element says of its counter.
+func (r *rig) asked() *eventlog.KeyCounter {
+	if r.cfg.Scheme != eventlog.SchemeCounter {
+		return nil
+	}
+	return &eventlog.KeyCounter{Key: keyID(r.t, r.key), Counter: r.counter}
 }
 
 func (r *rig) begin() {

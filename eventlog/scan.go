@@ -15,9 +15,13 @@ type scan struct {
 	header Header      // zero if the first record is none
 	first  *LogDamaged // the record after the header, if it is LOG_DAMAGED
 	marks  map[uint64]mark
-	boot   uint32 // highest boot counter
-	millis int64  // wall clock of the last record
-	fault  string // what no torn write explains; "" = nothing
+	since  map[uint64]attempts // after each of the marks, and after 0 bytes
+	boot   uint32              // highest boot counter
+	millis int64               // wall clock of the last record
+	fault  string              // what no torn write explains; "" = nothing
+
+	reported account // by the first record that has an answer of the secure element
+	reports  bool    // there is one
 }
 
 // torn returns how many bytes after the last whole record a torn write left.
@@ -32,7 +36,7 @@ func scanSegment(f durable.File, number uint32, want map[uint64]bool, policy fun
 	if err != nil {
 		return nil, fmt.Errorf("eventlog: segment %d: %w", number, err)
 	}
-	s := &scan{head: newHead(), size: uint64(size), marks: map[uint64]mark{}}
+	s := &scan{head: newHead(), size: uint64(size), marks: map[uint64]mark{}, since: map[uint64]attempts{0: 0}}
 	w := window{f: f, size: s.size}
 	var set *Policy
 	for s.length < s.size {
@@ -74,8 +78,16 @@ func (s *scan) take(r *Record, b []byte, want map[uint64]bool) {
 	}
 	s.note(r, b)
 	s.boot, s.millis = max(s.boot, r.Boot), r.Millis
-	if r.Specific() && want[s.length] {
-		s.marks[s.length] = s.tip
+	if !r.Specific() {
+		return
+	}
+	for length, n := range s.since {
+		n.note(r)
+		s.since[length] = n
+	}
+	s.report(r)
+	if want[s.length] {
+		s.marks[s.length], s.since[s.length] = s.tip, 0
 	}
 }
 
