@@ -237,12 +237,16 @@ func (m *Meter) Drop(number uint32, reason eventlog.DropReason) {
 }
 
 // Counters returns what an honest meter finds when it starts: its newest seal
-// and the counter of its secure element.
+// and the counter of its secure element. The length of a seal of an earlier
+// segment is 0.
 func (m *Meter) Counters() eventlog.Counters {
 	c := eventlog.Counters{ModuleUp: true, ModuleCounter: m.Key.Counter}
-	for _, s := range slices.Backward(m.Segments) {
+	for i, s := range slices.Backward(m.Segments) {
 		if n := len(s.Seals); n > 0 {
-			c.SealLength, c.SealCounter = s.Seals[n-1].SignedLength, s.Seals[n-1].Counter
+			c.SealCounter = s.Seals[n-1].Counter
+			if i == len(m.Segments)-1 {
+				c.SealLength = s.Seals[n-1].SignedLength
+			}
 			break
 		}
 	}

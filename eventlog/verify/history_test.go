@@ -358,6 +358,13 @@ func TestSealsThatWereRemovedAreFound(t *testing.T) {
 	})
 }
 
+// begin restarts the meter and leaves BOOT without a seal.
+func begin(m *eventlogtest.Meter) {
+	m.Boot++
+	m.Uptime = 0
+	m.AppendSystem(eventlog.CodeBoot, &eventlog.Boot{Counters: m.Counters()})
+}
+
 // boot restarts the meter and lets BOOT say what the test wants.
 func boot(m *eventlogtest.Meter, f func(*eventlog.Boot)) {
 	m.Boot++
@@ -378,14 +385,63 @@ func TestBootTellsOfSealsThatAreGone(t *testing.T) {
 			m.Key.Counter++
 			boot(m, func(*eventlog.Boot) {})
 		}, nil},
-		"the same, twice": {func(m *eventlogtest.Meter) {
+		"the same, and again at each start": {func(m *eventlogtest.Meter) {
+			m.Append(m.Next(eventlogtest.Specific, nil))
+			for range 3 {
+				m.Append(m.Next(eventlogtest.Ordinary, nil))
+				m.Key.Counter++
+				begin(m)
+			}
+			m.Key.Counter++
+			boot(m, func(*eventlog.Boot) {})
+		}, nil},
+		"one more than that": {func(m *eventlogtest.Meter) {
+			m.Append(m.Next(eventlogtest.Specific, nil))
+			for range 3 {
+				m.Append(m.Next(eventlogtest.Specific, nil))
+				m.Key.Counter++
+				begin(m)
+			}
+			m.Key.Counter += 2
+			boot(m, func(*eventlog.Boot) {})
+		}, []string{verify.FindSealRemoved}},
+		"a start with nothing to seal before it asks once": {func(m *eventlogtest.Meter) {
+			m.Append(m.Next(eventlogtest.Ordinary, nil))
+			begin(m)
+			m.Key.Counter++
+			boot(m, func(*eventlog.Boot) {})
+		}, nil},
+		"a start with nothing to seal before it asks no more than once": {func(m *eventlogtest.Meter) {
+			m.Append(m.Next(eventlogtest.Ordinary, nil))
+			begin(m)
+			m.Append(m.Next(eventlogtest.Specific, nil))
+			m.Key.Counter += 2
+			boot(m, func(*eventlog.Boot) {})
+		}, []string{verify.FindSealRemoved}},
+		"two records since the newest seal, and no start in between": {func(m *eventlogtest.Meter) {
 			for range 2 {
 				m.Append(m.Next(eventlogtest.Specific, nil))
-				m.Append(m.Next(eventlogtest.Ordinary, nil))
 				m.Key.Counter++
 			}
 			boot(m, func(*eventlog.Boot) {})
-		}, nil},
+		}, []string{verify.FindSealRemoved}},
+		"ordinary records ask for nothing": {func(m *eventlogtest.Meter) {
+			m.Append(m.Next(eventlogtest.Specific, nil))
+			m.Append(m.Next(eventlogtest.Specific, nil))
+			m.Seal()
+			m.Append(m.Next(eventlogtest.Ordinary, nil))
+			m.Key.Counter++
+			boot(m, func(*eventlog.Boot) {})
+		}, []string{verify.FindSealRemoved}},
+		"starts before the newest seal excuse nothing": {func(m *eventlogtest.Meter) {
+			for range 3 {
+				begin(m)
+			}
+			m.Event(eventlogtest.Specific)
+			m.Append(m.Next(eventlogtest.Specific, nil))
+			m.Key.Counter += 2
+			boot(m, func(*eventlog.Boot) {})
+		}, []string{verify.FindSealRemoved}},
 		"the newest seal slot was torn": {func(m *eventlogtest.Meter) {
 			m.Event(eventlogtest.Specific)
 			m.Event(eventlogtest.Specific)
@@ -421,16 +477,6 @@ func TestBootTellsOfSealsThatAreGone(t *testing.T) {
 			m.Key.Counter += 3
 			boot(m, func(b *eventlog.Boot) { b.ModuleUp, b.ModuleCounter = false, 9 })
 		}, []string{verify.FindCounterGap}},
-		"a seal length beyond the log counts for nothing": {func(m *eventlogtest.Meter) {
-			m.Append(m.Next(eventlogtest.Specific, nil))
-			m.Key.Counter++
-			boot(m, func(b *eventlog.Boot) { b.SealLength, b.SealCounter = 1<<40, b.SealCounter+1 })
-		}, nil},
-		"a seal length before the known bytes counts for nothing": {func(m *eventlogtest.Meter) {
-			m.Append(m.Next(eventlogtest.Specific, nil))
-			m.Key.Counter++
-			boot(m, func(b *eventlog.Boot) { b.SealLength, b.SealCounter = 192, b.SealCounter+1 })
-		}, nil},
 		"a seal counter without a seal excuses nothing": {func(m *eventlogtest.Meter) {
 			m.Key.Counter += 2
 			boot(m, func(b *eventlog.Boot) { b.SealLength, b.SealCounter = 0, b.ModuleCounter })
@@ -443,16 +489,30 @@ func TestBootTellsOfSealsThatAreGone(t *testing.T) {
 			m.Key.Counter += 2
 			m.System(eventlog.CodeModuleRestored, &eventlog.ModuleRestored{Counters: m.Counters()})
 		}, []string{verify.FindModuleFailed, verify.FindModuleRestored, verify.FindSealRemoved, verify.FindCounterGap}},
-		"a seal of the segment before, at a length that this one has, too": {func(m *eventlogtest.Meter) {
-			for m.Open().Number == 1 {
-				m.Rotate()
-			}
+		"a seal of the segment before": {func(m *eventlogtest.Meter) {
+			m.Rotate()
 			m.Open().Seals = nil // made, and lost in a power cut
+			boot(m, func(*eventlog.Boot) {})
+		}, nil},
+		"a seal of the segment before, and one more that is gone": {func(m *eventlogtest.Meter) {
+			m.Rotate()
+			m.Event(eventlogtest.Specific)
+			m.Open().Seals = nil
+			boot(m, func(*eventlog.Boot) {})
+		}, []string{verify.FindSealRemoved}},
+		"a seal of the segment before, at a length that this one has, too": {func(m *eventlogtest.Meter) {
+			m.Rotate()
+			m.Open().Seals = nil
 			for range 100 {
 				m.Append(m.Next(eventlogtest.Ordinary, nil))
 			}
-			boot(m, func(*eventlog.Boot) {})
+			boot(m, func(b *eventlog.Boot) { b.SealLength = uint64(len(m.Segment(1).Log)) })
 		}, nil},
+		"an older seal than that which ended the segment before": {func(m *eventlogtest.Meter) {
+			older := m.Counters()
+			m.Rotate()
+			boot(m, func(b *eventlog.Boot) { b.SealLength, b.SealCounter = 0, older.SealCounter })
+		}, []string{verify.FindSealRemoved}},
 		"a late answer of the module is one seal of its record": {func(m *eventlogtest.Meter) {
 			m.Append(m.Next(eventlogtest.Specific, nil))
 			m.Key.Counter++
@@ -469,6 +529,205 @@ func TestBootTellsOfSealsThatAreGone(t *testing.T) {
 			wantReport(t, w.verify(m.BundleFrom(1, len(w.bytes[1]))), verify.Intact, tc.want...)
 			wantReport(t, newWorld(t, m).verify(m.Bundle()), verify.Intact, tc.want...)
 		})
+	}
+}
+
+func TestSealOlderThanTheKnownOneIsARollbackMadeVisible(t *testing.T) {
+	m := eventlogtest.New("meter", eventlog.SchemeCounter)
+	m.Fill(20)
+	w := newWorld(t, m)
+	w.intact(m.Bundle())
+	known := m.Counters()
+	for name, tc := range map[string]struct {
+		counter, length uint64
+		want            []string
+	}{
+		"the known one":                {known.SealCounter, known.SealLength, nil},
+		"an older one":                 {known.SealCounter - 1, 832, []string{verify.FindSealRemoved}},
+		"none":                         {0, 0, []string{verify.FindSealRemoved}},
+		"one of the segment before":    {known.SealCounter, 0, []string{verify.FindSealRemoved}},
+		"a higher counter, less bytes": {known.SealCounter + 1, 832, []string{verify.FindSealRemoved}},
+		"more bytes than there are":    {known.SealCounter + 1, 1 << 40, nil},
+	} {
+		live := m.Clone()
+		boot(live, func(b *eventlog.Boot) { b.SealCounter, b.SealLength = tc.counter, tc.length })
+		t.Log(name)
+		wantReport(t, w.verify(live.BundleFrom(1, len(w.bytes[1]))), verify.Intact, tc.want...)
+	}
+}
+
+func TestFirstSealsOfAKeyAreCounted(t *testing.T) {
+	for name, tc := range map[string]struct {
+		start uint64
+		live  func(m *eventlogtest.Meter)
+		want  []string
+	}{
+		"nothing is gone":                   {0, func(*eventlogtest.Meter) {}, nil},
+		"one power cut":                     {0, func(m *eventlogtest.Meter) { m.Key.Counter++ }, nil},
+		"two signatures of one record":      {0, func(m *eventlogtest.Meter) { m.Key.Counter += 2 }, []string{verify.FindSealRemoved, verify.FindCounterGap}},
+		"the key began with a higher count": {1, func(m *eventlogtest.Meter) { m.Key.Counter += 2 }, nil},
+	} {
+		m := eventlogtest.New("meter", eventlog.SchemeCounter)
+		m.Open().Seals, m.Key.Counter = nil, 0
+		tc.live(m)
+		boot(m, func(*eventlog.Boot) {})
+		if tc.want != nil {
+			m.Seal() // so that the growth shows it, too
+		}
+		w := newWorld(t, m)
+		w.reg.Keys[0].StartCounter = tc.start
+		t.Log(name)
+		wantReport(t, w.verify(m.Bundle()), verify.Intact, tc.want...)
+	}
+}
+
+func TestNewKeyIsCountedFromItsAnnouncement(t *testing.T) {
+	for name, tc := range map[string]struct {
+		enrolled, announced, module uint64
+		want                        []string
+	}{
+		"announced as enrolled":       {40, 40, 41, nil},
+		"announced later":             {30, 40, 41, nil},
+		"enrolled later":              {40, 30, 41, nil},
+		"more than announced":         {30, 40, 42, []string{verify.FindSealRemoved, verify.FindCounterGap}},
+		"more than enrolled":          {40, 30, 42, []string{verify.FindSealRemoved, verify.FindCounterGap}},
+		"announced higher than it is": {30, 50, 42, nil},
+	} {
+		m := eventlogtest.New("meter", eventlog.SchemeCounter)
+		m.Fill(20)
+		w := newWorld(t, m)
+		next := eventlogtest.NewKey("next", eventlog.SchemeCounter)
+		next.Counter = tc.announced
+		w.register(next).StartCounter = tc.enrolled
+		m.ChangeKey(next)
+		m.Open().Seals = nil
+		next.Counter = tc.module
+		// The newest seal is still one of the old key: its counter says nothing.
+		boot(m, func(*eventlog.Boot) {})
+		t.Log(name)
+		wantReport(t, w.verify(m.Bundle()), verify.Intact, append([]string{verify.FindKeyChange}, tc.want...)...)
+		// The same when the old key's segment was known before.
+		w.accept(parts(m, m.Segment(1).Part(0)), verify.Intact)
+		wantReport(t, w.verify(segment(m, 2)), verify.Intact, tc.want...)
+	}
+}
+
+func TestDamageIsNoExcuseForSealsThatAreGone(t *testing.T) {
+	live := func(f func(m *eventlogtest.Meter), change func(*eventlog.LogDamaged)) (*world, *eventlog.Bundle) {
+		m := eventlogtest.New("meter", eventlog.SchemeCounter)
+		m.Fill(20)
+		w := newWorld(t, m)
+		w.intact(m.Bundle())
+		s := m.Open()
+		m.Append(m.Next(eventlogtest.Specific, nil))
+		d := eventlog.LogDamaged{
+			Segment: 1, Found: uint64(len(s.Log)), Verifiable: s.Seals[2].SignedLength, Digest: s.Seals[2].Digest, Counters: m.Counters(),
+		}
+		d.ModuleCounter++
+		m.Key.Counter++
+		change(&d)
+		m.Boot++
+		m.Uptime = 0
+		m.Begin(2, d.Verifiable, d.Digest)
+		m.AppendSystem(eventlog.CodeLogDamaged, &d)
+		f(m)
+		return w, segment(m, 2)
+	}
+	same := func(*eventlog.LogDamaged) {}
+	booted := func(up bool, counters ...uint64) func(m *eventlogtest.Meter) {
+		return func(m *eventlogtest.Meter) {
+			c := m.Counters() // those of the damaged segment, as in LOG_DAMAGED
+			c.SealLength = m.Segment(1).Seals[2].SignedLength
+			for i, n := range counters {
+				m.Key.Counter = n
+				c.ModuleUp, c.ModuleCounter = up || i > 0, n
+				m.AppendSystem(eventlog.CodeBoot, &eventlog.Boot{Counters: c})
+			}
+			m.Seal()
+		}
+	}
+	damaged := []string{verify.FindDamaged, verify.FindSegmentPartial}
+	removed := []string{verify.FindSealRemoved, verify.FindDamaged, verify.FindSegmentPartial}
+	later := []string{verify.FindDamaged, verify.FindSealRemoved, verify.FindSegmentPartial}
+	for name, tc := range map[string]struct {
+		live   func(m *eventlogtest.Meter)
+		change func(*eventlog.LogDamaged)
+		want   []string
+	}{
+		"nothing is gone":            {booted(true, 4), same, damaged},
+		"no seal is left":            {booted(true, 4), func(d *eventlog.LogDamaged) { d.SealCounter, d.SealLength = 0, 0 }, damaged},
+		"more signatures than slots": {booted(true, 5), func(d *eventlog.LogDamaged) { d.ModuleCounter++ }, removed},
+		"more than the slots since a newer seal": {booted(true, 5), func(d *eventlog.LogDamaged) {
+			d.ModuleCounter, d.SealCounter, d.SealLength = 5, 4, d.Found
+		}, removed},
+		"as many as slots since a newer seal": {booted(true, 4), func(d *eventlog.LogDamaged) {
+			d.SealCounter, d.SealLength = 4, d.Found
+		}, damaged},
+		"less bytes than are known":               {booted(true, 4), func(d *eventlog.LogDamaged) { d.Found = 1472 - 64; d.ModuleCounter = 3 }, removed},
+		"another segment is damaged":              {booted(true, 9), func(d *eventlog.LogDamaged) { d.Segment, d.ModuleCounter = 9, 9 }, damaged},
+		"a start after it asks once":              {booted(true, 4, 5), same, damaged},
+		"a start after it asks no more than once": {booted(true, 4, 6), same, later},
+		"more than LOG_DAMAGED says":              {booted(true, 5), same, later},
+		"the module was down":                     {booted(false, 0, 9, 10), func(d *eventlog.LogDamaged) { d.ModuleUp, d.ModuleCounter = false, 0 }, damaged},
+		"the module was down, then more than a start asks for": {booted(false, 0, 9, 11), func(d *eventlog.LogDamaged) {
+			d.ModuleUp, d.ModuleCounter = false, 0
+		}, later},
+		"seals of the new segment": {func(m *eventlogtest.Meter) {
+			booted(true, 4)(m)
+			m.Fill(20)
+			boot(m, func(*eventlog.Boot) {})
+		}, same, damaged},
+		"seals of the new segment, one is gone": {func(m *eventlogtest.Meter) {
+			booted(true, 4)(m)
+			m.Fill(20)
+			m.Key.Counter++
+			boot(m, func(*eventlog.Boot) {})
+		}, same, later},
+	} {
+		w, u := live(tc.live, tc.change)
+		t.Log(name)
+		wantReport(t, w.verify(u), verify.Gap, tc.want...)
+	}
+
+	// The key is another one than that of the damaged segment: its counter
+	// has nothing to do with the seals there.
+	w, u := live(booted(true, 4), func(d *eventlog.LogDamaged) { d.ModuleCounter = 9 })
+	w.heads[1].Header.Key[0]++
+	wantReport(t, w.verify(u), verify.Gap, verify.FindDamaged, verify.FindSegmentPartial)
+}
+
+func TestCountersBehindAGapAreThoseThatTheMeterStates(t *testing.T) {
+	for name, tc := range map[string]struct {
+		live func(m *eventlogtest.Meter)
+		want []string
+	}{
+		"nothing is gone": {func(m *eventlogtest.Meter) { boot(m, func(*eventlog.Boot) {}) }, nil},
+		"a seal is gone": {func(m *eventlogtest.Meter) {
+			m.Key.Counter++
+			boot(m, func(*eventlog.Boot) {})
+		}, []string{verify.FindSealRemoved}},
+		"no seal yet: the first answer is believed, the next one is not": {func(m *eventlogtest.Meter) {
+			m.Open().Seals = nil
+			m.Key.Counter += 7
+			begin(m)
+			m.Key.Counter += 2
+			boot(m, func(*eventlog.Boot) {})
+		}, []string{verify.FindSealRemoved}},
+		"no seal yet: one signature is asked for after the first answer": {func(m *eventlogtest.Meter) {
+			m.Open().Seals = nil
+			m.Key.Counter += 7
+			begin(m)
+			m.Key.Counter++
+			boot(m, func(*eventlog.Boot) {})
+		}, nil},
+	} {
+		m := eventlogtest.New("meter", eventlog.SchemeCounter)
+		m.Fill(20)
+		m.Rotate()
+		tc.live(m)
+		t.Log(name)
+		want := append(tc.want, verify.FindSegmentMissing)
+		wantReport(t, newWorld(t, m).verify(segment(m, 2)), verify.Gap, want...)
 	}
 }
 

@@ -70,6 +70,8 @@ type Head struct {
 	Damaged bool `json:"damaged,omitempty"`
 	// NextKey is the key that KEY_CHANGE announced, zeros = none.
 	NextKey eventlog.KeyID `json:"nextKey"`
+	// NextCounter is the counter of NextKey when it was announced.
+	NextCounter uint64 `json:"nextCounter,omitempty"`
 
 	Seal eventlog.Seal `json:"seal"` // over exactly those bytes
 

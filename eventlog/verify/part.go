@@ -302,37 +302,6 @@ func (p *part) advance() Advance {
 	return Advance{Head: h, From: from, Log: p.in.Log[from-p.in.Offset : h.Length-p.in.Offset]}
 }
 
-// counterGap compares the growth of the counter with the records that could
-// have been sealed. More growth means that seals were made and removed.
-func (p *part) counterGap() {
-	base, ok := p.baseCounter()
-	if !p.grows || !ok {
-		return
-	}
-	if n := p.seal.Counter - base; n > p.specific {
-		p.found.add(FindCounterGap, p.at(p.seal.SignedLength, p.state.LastSeq),
-			"%d seals since counter %d, %d records to seal", n, base, p.specific)
-	}
-}
-
-// baseCounter is the counter of the last seal before the first new byte. ok is
-// false if that seal is not known.
-func (p *part) baseCounter() (counter uint64, ok bool) {
-	switch {
-	case p.key.Scheme != eventlog.SchemeCounter:
-		return 0, false
-	case p.relation == relationExtends:
-		return p.head.Seal.Counter, true
-	case p.in.Segment == 1:
-		return p.key.StartCounter, true
-	case !p.linked:
-		return 0, false
-	case p.before.Header.Key != p.key.ID:
-		return p.key.StartCounter, true
-	}
-	return p.before.Seal.Counter, true
-}
-
 // readTail counts the records beyond the signed length. Nothing else is taken
 // from them.
 func (p *part) readTail() {

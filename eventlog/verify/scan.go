@@ -36,7 +36,7 @@ func (p *part) records() (step, error) {
 	}
 	s.start, s.log = s.state.Length, log
 	s.sealBoot, s.sealUptime = s.state.Boot, s.state.Uptime
-	s.base, s.baseKnown = p.baseCounter()
+	s.account = p.opening()
 	s.policy, p.policyOK = p.v.policy(&p.header)
 	if !s.run() {
 		return stepStructure, nil
@@ -98,10 +98,8 @@ type scan struct {
 
 	sealBoot, sealUptime uint32 // of the last specific record
 
-	base      uint64 // counter of the last seal before start
-	baseKnown bool
-	covered   uint64 // specific records in the first coveredBy bytes of log
-	coveredBy uint64
+	account  account
+	restarts uint64 // BOOT and SE_RESTORED so far
 
 	found    findings
 	dropped  []eventlog.SegmentDropped
@@ -237,14 +235,17 @@ func (s *scan) system(r *eventlog.Record) bool {
 			s.found.add(FindTornEnd, s.here(r.Seq), "%d bytes of an unfinished record were dropped", e.Dropped)
 		}
 		s.counters(r, &e.Counters)
+		s.restarts++
 	case *eventlog.ModuleRestored:
 		s.found.add(FindModuleRestored, s.here(r.Seq), "counter %d", e.ModuleCounter)
 		s.counters(r, &e.Counters)
+		s.restarts++
 	case *eventlog.ModuleFailed:
 		s.found.add(FindModuleFailed, s.here(r.Seq), "reason %d", e.Reason)
 	case *eventlog.LogDamaged:
 		if r.Seq == s.state.Header.FirstSeq+1 {
 			s.state.Damaged = true
+			s.damaged(r, e)
 		}
 		s.found.add(FindDamaged, s.here(r.Seq), "segment %d: %d bytes found, %d verify; counter %d, of their seal %d",
 			e.Segment, e.Found, e.Verifiable, e.ModuleCounter, e.SealCounter)
@@ -255,7 +256,7 @@ func (s *scan) system(r *eventlog.Record) bool {
 			}
 		}
 	case *eventlog.KeyChange:
-		s.state.NextKey = e.Key
+		s.state.NextKey, s.state.NextCounter = e.Key, e.Counter
 		registered := s.p.v.key(func(k *Key) bool { return k.ID == e.Key && k.Scheme == e.Scheme }) != nil
 		s.found.add(FindKeyChange, s.here(r.Seq), "to key %s, scheme %s, registered: %t", e.Key, e.Scheme, registered)
 	case *eventlog.ClockSet:
@@ -283,25 +284,4 @@ func (s *scan) header(r *eventlog.Record) bool {
 	}
 	s.state.Header = h
 	return true
-}
-
-// counters compares what the meter found when it started to use its secure
-// element with the records that no seal covered then. Each of them accounts
-// for one seal that was asked for and not kept; more of them were removed.
-func (s *scan) counters(r *eventlog.Record, c *eventlog.Counters) {
-	if !c.ModuleUp || !s.baseKnown {
-		return
-	}
-	counter, uncovered := s.base, s.specific
-	if c.SealCounter > s.base && c.SealLength > s.start && c.SealLength <= s.state.Length {
-		for ; s.start+s.coveredBy < c.SealLength; s.coveredBy += uint64(s.log[s.coveredBy+1]) * eventlog.SlotSize {
-			if s.log[s.coveredBy+24]&eventlog.FlagSpecific != 0 {
-				s.covered++
-			}
-		}
-		counter, uncovered = c.SealCounter, s.specific-s.covered
-	}
-	if c.ModuleCounter > counter && c.ModuleCounter-counter > uncovered {
-		s.found.add(FindSealRemoved, s.here(r.Seq), "counter %d, %d of the newest seal, %d records unsealed since", c.ModuleCounter, counter, uncovered)
-	}
 }
