@@ -101,9 +101,9 @@ func mend(log []byte, at int, change func(record []byte)) []byte {
 	return log
 }
 
-// TestOlderImageShowsInTheCounters: log and seals of an earlier moment are a
-// sound log, but the module has counted on. BOOT says so, and seals it.
-func TestOlderImageShowsInTheCounters(t *testing.T) {
+// TestOlderImageIsDamage: log and seals of an earlier moment are whole, but the
+// module has counted on. The meter goes on in a new segment that says so.
+func TestOlderImageIsDamage(t *testing.T) {
 	r := newRig(t).start()
 	r.record(coverOpened)
 	r.close()
@@ -123,13 +123,24 @@ func TestOlderImageShowsInTheCounters(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.start().close()
-	list, seal := inspect(t, r.cfg.Dir, r.module.PublicKey())
-	b := find[*eventlog.Boot](t, list)
-	if b.SealCounter != 2 || b.ModuleCounter != 8 || seal.LastSeq != list[len(list)-1].Seq {
-		t.Errorf("BOOT says %+v, sealed to %d", b, seal.LastSeq)
+	segments := readSegments(t, r.cfg.Dir)
+	newest := segments[len(segments)-1]
+	list := newest.entries(t, false)
+	if got := events(list); !slices.Equal(got, []string{"SEGMENT", "LOG_DAMAGED", "BOOT"}) {
+		t.Errorf("the meter goes on with %v", got)
 	}
-	report := verdict(t, r.cfg.Dir, readSegments(t, r.cfg.Dir), seal, []*ecdsa.PublicKey{r.module.PublicKey()})
-	if !slices.ContainsFunc(report.Findings, func(f verify.Finding) bool { return f.Code == verify.FindSealRemoved }) {
-		t.Errorf("the MDMS finds %+v", report.Findings)
+	d := find[*eventlog.LogDamaged](t, list)
+	if d.SealCounter != 2 || d.ModuleCounter != 8 || d.Verifiable == 0 {
+		t.Errorf("LOG_DAMAGED says %+v", d)
+	}
+	var seal eventlog.Seal
+	for _, s := range readSeals(t, r.cfg.Dir) {
+		if s.Segment == newest.number {
+			seal = s
+		}
+	}
+	report := verdict(t, r.cfg.Dir, segments, seal, []*ecdsa.PublicKey{r.module.PublicKey()})
+	if report.Verdict != verify.Gap || !slices.ContainsFunc(report.Findings, func(f verify.Finding) bool { return f.Code == verify.FindDamaged }) {
+		t.Errorf("the MDMS finds %v: %+v", report.Verdict, report.Findings)
 	}
 }

@@ -65,7 +65,9 @@ const logName = "log"
 // Open starts the meter of a state directory: it takes the lock, opens the log,
 // records BOOT, and, where Config asks for another set of specific events,
 // changes it. At the first start it also makes the first seal and then, last,
-// writes down that the log is born; a first start that is cut off is done again.
+// writes down that the log is born; a first start that is cut off is done again,
+// with nothing of the first try. eventlog.ErrSignedBefore: there is no log, and
+// the secure element has signed more than such tries explain.
 //
 // A secure element that does not answer delays seals only, except at the first
 // start. It may answer late: ctx bounds the start alone. Close ends the meter.

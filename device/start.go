@@ -60,7 +60,11 @@ func (m *Meter) start(ctx context.Context, born bool) error {
 			return err
 		}
 	}
-	found, err := m.openLog(born)
+	var counter *eventlog.KeyCounter
+	if infoErr == nil && info.Scheme == eventlog.SchemeCounter {
+		counter = &eventlog.KeyCounter{Key: info.Key, Counter: info.Counter}
+	}
+	found, err := m.openLog(born, counter)
 	if err != nil {
 		return err
 	}
@@ -105,8 +109,9 @@ func (m *Meter) newborn(info secureelement.Info) error {
 	return nil
 }
 
-// openLog opens the log under the terms of the state.
-func (m *Meter) openLog(born bool) (*eventlog.Recovery, error) {
+// openLog opens the log under the terms of the state. The counter is that of the
+// module, nil if it is not known.
+func (m *Meter) openLog(born bool, counter *eventlog.KeyCounter) (*eventlog.Recovery, error) {
 	dir, err := durable.Dir(filepath.Join(m.cfg.Dir, logName))
 	if err != nil {
 		return nil, err
@@ -129,7 +134,7 @@ func (m *Meter) openLog(born bool) (*eventlog.Recovery, error) {
 	}
 	log, found, err := eventlog.Open(eventlog.Config{
 		FS: dir, Meter: m.cfg.Meter, Key: key, Scheme: m.state.Scheme, Profile: m.state.Profile, Policy: m.state.Policy,
-		First: !born, Next: next, Former: former,
+		First: !born, Counter: counter, Next: next, Former: former,
 	})
 	if err != nil {
 		return nil, err
