@@ -509,7 +509,7 @@ func TestSequenceNumbersNeverStartAgain(t *testing.T) {
 			wantReport(t, r, verify.Malformed, verify.FindRecord)
 			wantProof(t, r, verify.ChargeMeter)
 		}
-		// Behind a gap nobody knows the next number, but it cannot be lower.
+		// Behind a gap nobody knows the next number. A lower one is told.
 		live := m.Clone()
 		live.Rotate()
 		live.Seq = 500
@@ -521,6 +521,23 @@ func TestSequenceNumbersNeverStartAgain(t *testing.T) {
 		live.Seq = 2
 		live.Begin(3, uint64(len(s.Log)), s.Digest(len(s.Log)))
 		live.Seal()
-		wantReport(t, w.verify(segment(live, 3)), verify.Malformed, verify.FindRecord)
+		wantReport(t, w.verify(segment(live, 3)), verify.Gap, verify.FindSeqReused, verify.FindSegmentPartial, verify.FindSegmentMissing)
+	})
+}
+
+// The meter found its log damaged and used numbers again, as it may. A courier
+// who keeps that from the verifier must not be able to have it accused.
+func TestDamagedSegmentThatTheCourierWithholds(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		known := m.Open().Seals[1].SignedLength
+		m.Seq = 15
+		m.Damage(int(known))
+		m.Rotate()
+		r := w.accept(segment(m, 3), verify.Gap)
+		wantReport(t, r, verify.Gap, verify.FindSeqReused, verify.FindSegmentPartial, verify.FindSegmentMissing)
+		wantProof(t, r, verify.ChargeCourier)
+		r = w.verify(segment(m, 2))
+		wantReport(t, r, verify.Gap, verify.FindDamaged, verify.FindSeqReused, verify.FindSegmentPartial)
+		wantProof(t, r, verify.ChargeMeter)
 	})
 }

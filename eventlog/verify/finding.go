@@ -50,7 +50,7 @@ const (
 	FindTornEnd        = "torn-end"                // BOOT dropped bytes of an unfinished record
 	FindKeyChange      = "key-change"              // KEY_CHANGE, and whether the registry knows the key
 	FindKeyUnannounced = "key-unannounced"         // a new key that no KEY_CHANGE announced
-	FindSeqReused      = "sequence-reused"         // sequence numbers start again after LOG_DAMAGED
+	FindSeqReused      = "sequence-reused"         // sequence numbers start again, after LOG_DAMAGED or behind a gap
 )
 
 // maxPerCode is how many findings of one code a part can have: a meter under

@@ -189,11 +189,14 @@ func (p *part) predecessor() (step, error) {
 	}
 	h, b := &p.header, p.before
 	if b != nil && (h.FirstSeq <= b.LastSeq || p.linked && h.FirstSeq != b.LastSeq+1) {
-		if !p.state.Damaged {
-			p.found.add(FindRecord, p.at(0, h.FirstSeq), "the segment begins with record %d, record %d is known", h.FirstSeq, b.LastSeq)
+		code := FindSeqReused // a damaged segment, this one or one that is missing, may do so
+		if p.adjacent && !p.state.Damaged {
+			code = FindRecord
+		}
+		p.found.add(code, p.at(0, h.FirstSeq), "the segment begins with record %d, record %d is known", h.FirstSeq, b.LastSeq)
+		if code == FindRecord {
 			return stepStructure, nil
 		}
-		p.found.add(FindSeqReused, p.at(0, h.FirstSeq), "the segment begins with record %d, record %d is known", h.FirstSeq, b.LastSeq)
 	}
 	switch {
 	case p.linked:
