@@ -38,6 +38,7 @@ type Meter struct {
 	module secureelement.Module
 	info   secureelement.Info // key and scheme of module
 	asked  uint32             // sequence number of the last record that a signature was asked for
+	lost   bool               // that signature may have been made, and is no seal
 	retry  time.Time          // when to ask the module again, zero if it is well
 	change *change            // under way, nil if none
 	wanted *eventlog.Policy   // to be compared with the one in force, nil if it was

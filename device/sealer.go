@@ -136,7 +136,7 @@ func (m *Meter) pending() (p pending, ok bool) {
 // only if it fits the digest that was handed out: one that comes late, twice or
 // damaged fits none. Errors of the module are a *failure.
 func (m *Meter) sign(ctx context.Context, p pending) error {
-	m.asked = p.LastSeq
+	m.asked, m.lost = p.LastSeq, true
 	m.cfg.Trace(&p)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.SignTimeout)
 	defer cancel()
@@ -155,6 +155,7 @@ func (m *Meter) sign(ctx context.Context, p pending) error {
 		m.storageFailed(err)
 		return err
 	}
+	m.lost = false
 	m.sealed(s)
 	return nil
 }
@@ -172,14 +173,16 @@ func (m *Meter) sealed(s eventlog.Seal) {
 func (m *Meter) signFailed(err error) {
 	if after, ok := secureelement.RetryAfter(err); ok && errors.Is(err, secureelement.ErrRateLimited) {
 		after = min(max(after, time.Millisecond), longestRest)
-		m.retry = time.Now().Add(after) // it is well, and wants to be left alone
+		m.retry, m.lost = time.Now().Add(after), false // it is well, and wants to be left alone
 		m.cfg.Logger.Debug("secure element wants rest", "for", after)
 		return
 	}
 	var f *failure
 	if errors.As(err, &f) {
 		m.moduleFailed(f)
+		return
 	}
+	m.retry = time.Now().Add(m.cfg.ProbeInterval) // the store failed
 }
 
 // moduleFailed records SE_FAILED, once until the module is back. It is called
@@ -202,7 +205,7 @@ func (m *Meter) recordFailure(f *failure) {
 // costs none. If it answers, SE_RESTORED goes first: what was asked for before
 // is never asked for again.
 func (m *Meter) resume(ctx context.Context) {
-	if m.moduleUp() && m.unasked() {
+	if m.moduleUp() && !m.lost && m.unasked() {
 		m.retry = time.Time{} // it has rested, and newer records wait
 		return
 	}
@@ -218,14 +221,25 @@ func (m *Meter) resume(ctx context.Context) {
 		m.whileHeld(func() { m.moduleFailed(&failure{reasonOf(err), err}) })
 		return
 	}
-	m.whileHeld(func() {
-		m.retry = time.Time{}
-		if m.setUp(true) {
-			m.cfg.Logger.Info("secure element is back", "counter", info.Counter)
+	m.whileHeld(func() { m.moduleBack(info) })
+}
+
+// moduleBack records SE_RESTORED. Without that record nothing is asked for. It
+// is called with the log held.
+func (m *Meter) moduleBack(info secureelement.Info) {
+	news := m.setUp(true)
+	m.sealSoon()
+	if _, err := m.appendSystem(eventlog.CodeModuleRestored, &eventlog.ModuleRestored{Counters: m.counters(info)}); err != nil {
+		if news {
+			m.setUp(false)
 		}
-		m.sealSoon()
-		m.appendSystem(eventlog.CodeModuleRestored, &eventlog.ModuleRestored{Counters: m.counters(info)}) //nolint:errcheck // the store has told of its own failure
-	})
+		m.retry = time.Now().Add(m.cfg.ProbeInterval)
+		return
+	}
+	m.retry, m.lost = time.Time{}, false
+	if news {
+		m.cfg.Logger.Info("secure element is back", "counter", info.Counter)
+	}
 }
 
 // probe asks a module what it is.
