@@ -152,3 +152,16 @@ func (p *proof) announces(t terms) bool {
 	_, err := follow(p.scan.header.terms(), &p.scan.head, []terms{t})
 	return err == nil
 }
+
+// announced returns the changes that the segment announces, if they are to other
+// terms than its own.
+func (p *proof) announced() (*KeyChange, *PolicyChange) {
+	key, policy, own := p.scan.keyChange, p.scan.policyChange, p.scan.header.terms()
+	if key != nil && key.Key == own.key && key.Scheme == own.scheme {
+		key = nil
+	}
+	if policy != nil && policy.New == own.policy && policy.Version == own.version {
+		policy = nil
+	}
+	return key, policy
+}

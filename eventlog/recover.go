@@ -99,6 +99,7 @@ func (o *opening) adopt(p *proof) error {
 	}
 	o.useSeal(p)
 	r.Uncovered = p.scan.specifics - p.bestMark.specifics
+	r.KeyChange, r.PolicyChange = p.announced()
 	return o.seals.create(o.fs)
 }
 
@@ -160,6 +161,7 @@ func (o *opening) afterEnd(p *proof) error {
 		return err
 	}
 	o.rec.note("segment %d is closed; the next one is begun", n)
+	o.rec.KeyChange, o.rec.PolicyChange = nil, nil
 	o.terms = t
 	o.start = &starter{number: n + 1, prevLength: p.best.SignedLength, prevDigest: p.best.Digest}
 	return nil

@@ -25,6 +25,12 @@ type Recovery struct {
 	// LastMillis is the wall clock of the last record, ms since the Unix
 	// epoch, UTC; 0 if there is none.
 	LastMillis int64
+	// KeyChange and PolicyChange are announced in the newest segment, and are
+	// neither in force nor is the segment closed, so that nothing tells who
+	// wrote them; nil if there are none. The caller takes them back: it appends
+	// KEY_CHANGE or POLICY_CHANGE to the terms in force.
+	KeyChange    *KeyChange
+	PolicyChange *PolicyChange
 	// Damaged is what LOG_DAMAGED will say, without the answer of the secure
 	// element; nil if the log is sound.
 	Damaged *LogDamaged

@@ -255,6 +255,9 @@ func TestInterruptedChange(t *testing.T) {
 			if taken != (at >= 2) {
 				t.Errorf("the change took place: %v", taken)
 			}
+			if told := r.rec.KeyChange != nil; told != (name == "announced") || told != (r.rec.PolicyChange != nil) {
+				t.Errorf("announced and not in force: %t", told)
+			}
 			if taken && r.cfg.Next != nil {
 				r.adopt(c, key)
 			}
@@ -298,6 +301,35 @@ func TestInterruptedChange(t *testing.T) {
 			t.Errorf("open: %v", err)
 		}
 	})
+}
+
+// TestChangeTakenBack stops the meter after a change was announced. Open tells of
+// it until it is taken back; then the segment ends as any other.
+func TestChangeTakenBack(t *testing.T) {
+	policy := eventlog.NewPolicy(2, plain)
+	key := newKey(t)
+	r, _ := sealedRig(t, eventlog.SchemeDigest)
+	r.announce(&eventlog.Change{Key: &key.PublicKey, Scheme: eventlog.SchemeCounter, Policy: &policy})
+	r.reopen()
+	k, p := r.rec.KeyChange, r.rec.PolicyChange
+	if k == nil || k.Key != keyID(t, key) || p == nil || p.New != policy.Digest() {
+		t.Fatalf("announced: %+v, %+v", k, p)
+	}
+	set := r.cfg.Policy
+	r.system(eventlog.CodeKeyChange, &eventlog.KeyChange{Key: keyID(t, r.key), Scheme: r.cfg.Scheme})
+	r.system(eventlog.CodePolicyChange, &eventlog.PolicyChange{Old: p.New, New: set.Digest(), Version: set.Version})
+	r.reopen()
+	if r.rec.KeyChange != nil || r.rec.PolicyChange != nil {
+		t.Errorf("taken back: %+v, %+v", r.rec.KeyChange, r.rec.PolicyChange)
+	}
+	r.rotate()
+	if in := r.log.InForce(); !in.Key.Equal(r.cfg.Key) || in.Policy.Version != set.Version {
+		t.Errorf("in force: %+v", in)
+	}
+	r.reopen()
+	if r.rec.Damaged != nil || r.log.Newest() != 2 {
+		t.Errorf("recovered %+v", r.rec)
+	}
 }
 
 // TestDamageAfterAnInterruptedChange damages the first segment of a new key
