@@ -1,7 +1,9 @@
 package verify_test
 
 import (
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -34,7 +36,9 @@ func TestSegmentsThatTheCourierWithholdsAreAGap(t *testing.T) {
 		// The head moves on.
 		w.intact(segment(m, 5))
 		// What is missing is taken later, if it fits the chain.
-		wantMissing(t, w.accept(segment(m, 3), verify.Gap), verify.Missing{First: 1, Last: 2, By: verify.ChargeCourier})
+		wantMissing(t, w.accept(segment(m, 3), verify.Gap),
+			verify.Missing{First: 1, Last: 1, From: known, By: verify.ChargeCourier},
+			verify.Missing{First: 2, Last: 2, By: verify.ChargeCourier})
 		r = w.accept(parts(m, m.Segment(2).Part(0)), verify.Gap)
 		wantMissing(t, r, verify.Missing{First: 1, Last: 1, From: known, By: verify.ChargeCourier})
 		r = w.accept(parts(m, m.Segment(1).Part(int(known))), verify.Intact)
@@ -539,5 +543,142 @@ func TestDamagedSegmentThatTheCourierWithholds(t *testing.T) {
 		r = w.verify(segment(m, 2))
 		wantReport(t, r, verify.Gap, verify.FindDamaged, verify.FindSeqReused, verify.FindSegmentPartial)
 		wantProof(t, r, verify.ChargeMeter)
+	})
+}
+
+func TestWhatFillsAGapIsComparedWithWhatIsHeldAroundIt(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		// Segment 1 is held up to byte 1472, and segment 6.
+		for range 5 {
+			m.Fill(3)
+			m.Rotate()
+		}
+		w.accept(segment(m, 6), verify.Gap)
+		fill := func(change func(h *eventlog.Header)) *verify.Report {
+			live := m.Clone()
+			s := live.Segment(3)
+			h, err := eventlog.ParseHeader(s.Log)
+			if err != nil {
+				t.Fatal(err)
+			}
+			change(&h)
+			seq := h.FirstSeq
+			live.Segments = []*eventlogtest.Segment{{Number: 3}}
+			live.Seq, live.Now = seq, eventlogtest.Epoch.Add(time.Hour)
+			live.AppendSystem(eventlog.CodeSegment, &h)
+			counter := s.Seals[0].Counter
+			live.Open().Seals = []eventlog.Seal{live.SealAt(live.Open(), len(live.Open().Log), counter)}
+			clear(w.seals)
+			return w.verify(segment(live, 3))
+		}
+		rest := []string{verify.FindSegmentPartial, verify.FindSegmentMissing}
+		same := func(*eventlog.Header) {}
+		wantReport(t, fill(same), verify.Gap, rest...)
+		wantReport(t, fill(func(h *eventlog.Header) { h.PolicyVersion-- }), verify.PolicyMismatch, verify.FindPolicy)
+		wantReport(t, fill(func(h *eventlog.Header) { h.PolicyVersion++ }), verify.PolicyMismatch, verify.FindPolicy)
+		wantReport(t, fill(func(h *eventlog.Header) { h.FirstSeq = 21 }), verify.Gap,
+			verify.FindSegmentPartial, verify.FindSeqReused, verify.FindSegmentMissing)
+
+		// A store that cannot look below sees the head alone.
+		in := w.input(segment(m, 3))
+		in.Known.Below = nil
+		r, err := verify.Verify(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantReport(t, r, verify.Gap, verify.FindSegmentMissing)
+		wantMissing(t, r, verify.Missing{First: 1, Last: 2, By: verify.ChargeCourier})
+
+		// The head is nearer than what lies below it.
+		m.Rotate()
+		m.Rotate()
+		wantMissing(t, w.verify(segment(m, 8)),
+			verify.Missing{First: 6, Last: 6, From: w.heads[6].Length, By: verify.ChargeCourier},
+			verify.Missing{First: 7, Last: 7, By: verify.ChargeCourier})
+		in = w.input(segment(m, 8))
+		in.Known.Below = func(uint32) (*verify.Head, error) { return w.heads[1], nil }
+		if r, err = verify.Verify(in); err != nil {
+			t.Fatal(err)
+		}
+		wantMissing(t, r,
+			verify.Missing{First: 6, Last: 6, From: w.heads[6].Length, By: verify.ChargeCourier},
+			verify.Missing{First: 7, Last: 7, By: verify.ChargeCourier})
+		// And a part of the bundle is nearer than a store that was asked before it.
+		u := parts(m, m.Segment(3).Part(0), m.Segment(5).Part(0))
+		w.forgetBytes = true
+		r = w.verify(u)
+		wantMissing(t, r,
+			verify.Missing{First: 1, Last: 1, From: w.heads[1].Length, By: verify.ChargeCourier},
+			verify.Missing{First: 2, Last: 2, By: verify.ChargeCourier},
+			verify.Missing{First: 4, Last: 4, By: verify.ChargeCourier})
+
+		w.belowErr = errStore
+		if r, err := verify.Verify(w.input(segment(m, 3))); !errors.Is(err, errStore) {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}
+
+func TestLatePolicyIsComparedWithTheSegmentAfterIt(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		first := m.Policy
+		every := eventlog.Policy{Version: first.Version + 1}
+		w.reg.FormerPolicies = []eventlog.Policy{first, every}
+		m.ChangePolicy(every)
+		m.Fill(3)
+		m.ChangePolicy(first) // back to the set, and to the version, of before
+		m.Fill(3)
+		m.Rotate()
+		m.Policy = every
+		m.Rotate()
+		w.accept(segment(m, 3), verify.Gap)
+		w.accept(segment(m, 5), verify.Gap)
+		// The newest set is as new as this one. The next one is not.
+		r := w.verify(segment(m, 2))
+		wantReport(t, r, verify.PolicyMismatch, verify.FindPolicy)
+		wantProof(t, r, verify.ChargeMeter)
+	})
+}
+
+func TestLateEndMustBeOneThatTheNextSegmentMayFollow(t *testing.T) {
+	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
+		known := len(w.bytes[1])
+		for name, tc := range map[string]struct {
+			live func(m *eventlogtest.Meter)
+			want verify.Verdict
+		}{
+			"it is closed": {func(m *eventlogtest.Meter) { m.Rotate() }, verify.Intact},
+			"it is not closed": {func(m *eventlogtest.Meter) {
+				s := m.Open()
+				m.Event(eventlogtest.Specific)
+				m.Begin(2, uint64(len(s.Log)), s.Digest(len(s.Log)))
+				m.Seal()
+			}, verify.Malformed},
+			"it is not closed, the next one says why": {func(m *eventlogtest.Meter) {
+				m.Event(eventlogtest.Specific)
+				m.Damage(len(m.Open().Log))
+			}, verify.Intact},
+			"a number is left out": {func(m *eventlogtest.Meter) {
+				s := m.Open()
+				m.System(eventlog.CodeSegmentEnd, &eventlog.SegmentEnd{Reason: eventlog.EndRotation, Next: 2})
+				m.Seq++
+				m.Begin(2, uint64(len(s.Log)), s.Digest(len(s.Log)))
+				m.Seal()
+			}, verify.Malformed},
+		} {
+			live := m.Clone()
+			tc.live(live)
+			w := newWorld(t, m)
+			w.intact(m.Bundle())
+			w.accept(segment(live, 2), verify.Gap)
+			t.Log(name)
+			r := w.verify(parts(live, live.Segment(1).Part(known)))
+			if tc.want == verify.Intact {
+				wantReport(t, r, verify.Intact)
+				continue
+			}
+			wantReport(t, r, verify.Malformed, verify.FindRecord)
+			wantProof(t, r, verify.ChargeMeter)
+		}
 	})
 }

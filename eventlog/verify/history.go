@@ -16,6 +16,10 @@ func (p *part) policy() (step, error) {
 		p.found.add(FindPolicy, p.at(0, p.header.FirstSeq), "set version %d after version %d", p.header.PolicyVersion, b.Header.PolicyVersion)
 		return stepPolicy, nil
 	}
+	if a := p.after; a != nil && p.head == nil && p.header.PolicyVersion > a.Header.PolicyVersion {
+		p.found.add(FindPolicy, p.at(0, p.header.FirstSeq), "set version %d before version %d of segment %d", p.header.PolicyVersion, a.Header.PolicyVersion, a.Segment())
+		return stepPolicy, nil
+	}
 	if p.policyOK {
 		return 0, nil
 	}
@@ -154,14 +158,11 @@ func (p *part) misses(code string, m Missing) {
 // successor compares bytes that come late with the link of the segment after
 // them.
 func (p *part) successor() (step, error) {
-	if !p.grows || p.v.head == nil || p.in.Segment >= p.v.head.Segment() {
+	next := p.after
+	if !p.grows || next == nil {
 		return 0, nil
 	}
-	next, err := p.v.segment(p.in.Segment + 1)
-	if err != nil {
-		return 0, err
-	}
-	if next == nil {
+	if next.Segment() != p.in.Segment+1 {
 		if !p.state.Closed {
 			p.misses(FindSegmentPartial, Missing{p.in.Segment, p.in.Segment, p.state.Length, ChargeCourier})
 		}
@@ -175,11 +176,26 @@ func (p *part) successor() (step, error) {
 		p.misses(FindSegmentPartial, Missing{p.in.Segment, p.in.Segment, p.state.Length, ChargeCourier})
 		return 0, nil
 	case p.state.Length == link.PrevLength, p.state.Length > link.PrevLength && next.Damaged:
-		if ok, err := p.begins(link.PrevLength, link.PrevDigest); ok || err != nil {
+		ok, err := p.begins(link.PrevLength, link.PrevDigest)
+		if err != nil {
 			return 0, err
+		}
+		if ok {
+			return p.succeeded(next)
 		}
 	}
 	return p.contradicts(p.in.Segment, "segment %d links to %d bytes with digest %s", link.Segment, link.PrevLength, link.PrevDigest)
+}
+
+// succeeded checks that the next segment, which links to this one, may follow
+// where it ends.
+func (p *part) succeeded(next *Head) (step, error) {
+	if !next.Damaged && (!p.state.Closed || next.Header.FirstSeq != p.state.LastSeq+1) {
+		p.found.add(FindRecord, p.at(p.state.Length, p.state.LastSeq), "ended: %t, and segment %d begins with record %d",
+			p.state.Closed, next.Segment(), next.Header.FirstSeq)
+		return stepStructure, nil
+	}
+	return 0, nil
 }
 
 // predecessor compares a new segment's link with the segment before it.

@@ -91,6 +91,11 @@ type Known struct {
 	// Segment returns the state of another segment, nil if there is none.
 	// May be nil.
 	Segment func(segment uint32) (*Head, error)
+	// Below returns the state of the nearest segment before another one, nil
+	// if there is none. May be nil, then only the direct predecessor, Head and
+	// the bundle itself are seen: segments that fill a gap are compared with
+	// less, and some are asked for again.
+	Below func(segment uint32) (*Head, error)
 	// Bytes returns the verified bytes of a segment, Head.Length of them, or
 	// nil if they are not kept. It is called only when the midstate does not
 	// do. May be nil.

@@ -24,6 +24,7 @@ type part struct {
 	before   *Head // nearest known segment below one that is new; nil = none
 	adjacent bool  // before is the direct predecessor
 	linked   bool  // before is complete and the header links to it
+	after    *Head // known segment above, the next one or the newest; nil = none
 	held     bool  // the signature holds over well-formed records
 	grows    bool  // it adds signed bytes to what is known
 
@@ -233,7 +234,10 @@ func (p *part) explain() {
 }
 
 // relate finds out how the sealed bytes relate to the known ones.
-func (p *part) relate() (step, error) {
+func (p *part) relate() (_ step, err error) {
+	if p.after, err = p.v.above(p.in.Segment); err != nil {
+		return 0, err
+	}
 	switch {
 	case p.head == nil:
 		return 0, p.follow()

@@ -162,8 +162,13 @@ func (v *verifier) below(number uint32) (h *Head, adjacent bool, err error) {
 	if h, err = v.segment(number - 1); h != nil || err != nil {
 		return h, h != nil, err
 	}
-	if v.head != nil && v.head.Segment() < number {
-		h = v.head
+	if v.in.Known.Below != nil {
+		if h, err = v.in.Known.Below(number); err != nil {
+			return nil, false, err
+		}
+	}
+	if b := v.head; b != nil && b.Segment() < number && (h == nil || b.Segment() > h.Segment()) {
+		h = b
 	}
 	for i := range v.out.Advance { // ascending, and all below number
 		if a := &v.out.Advance[i].Head; h == nil || a.Segment() >= h.Segment() {
@@ -171,6 +176,19 @@ func (v *verifier) below(number uint32) (h *Head, adjacent bool, err error) {
 		}
 	}
 	return h, false, nil
+}
+
+// above returns the state of the segment after number or, if that is not
+// known, of the newest one; nil if that is not above number.
+func (v *verifier) above(number uint32) (*Head, error) {
+	if v.head == nil || number >= v.head.Segment() {
+		return nil, nil
+	}
+	h, err := v.segment(number + 1)
+	if h == nil {
+		h = v.head
+	}
+	return h, err
 }
 
 // key returns the registered key that f accepts, or nil.

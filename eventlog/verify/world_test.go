@@ -33,7 +33,7 @@ type world struct {
 	// What was asked of the memory, and how it fails.
 	bytesCalls, sealCalls  int
 	segmentErr, bytesErr   error
-	sealErr                error
+	sealErr, belowErr      error
 	forgetBytes, forgetAll bool
 }
 
@@ -76,6 +76,11 @@ func (w *world) input(u *eventlog.Bundle) *verify.Input {
 		Head: w.heads[w.newest],
 		Segment: func(n uint32) (*verify.Head, error) {
 			return w.heads[n], w.segmentErr
+		},
+		Below: func(n uint32) (*verify.Head, error) {
+			for n--; n > 0 && w.heads[n] == nil; n-- {
+			}
+			return w.heads[n], w.belowErr
 		},
 		Bytes: func(n uint32) ([]byte, error) {
 			w.bytesCalls++
