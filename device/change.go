@@ -10,20 +10,16 @@ import (
 	"github.com/meterseal/meterseal/secureelement"
 )
 
-var (
-	// ErrModuleDown says that something needs the secure element, which does
-	// not answer at present.
-	ErrModuleDown = errors.New("device: the secure element does not answer")
-
-	errOldModule = errors.New("the log goes on under a new key: start the meter with the secure element that holds it")
-)
+// ErrModuleDown says that something needs the secure element, which does
+// not answer at present.
+var ErrModuleDown = errors.New("device: the secure element does not answer")
 
 // change is an ordered change of policy or key. It is kept until the segment
 // that follows it has begun.
 type change struct {
 	ending
 	info   secureelement.Info   // of the new key; zero if the key stays
-	module secureelement.Module // that holds the new key; nil if it is not at hand
+	module secureelement.Module // that holds the new key; nil if the key stays
 }
 
 // keyChange describes a change to the key pub.
@@ -72,7 +68,8 @@ func (m *Meter) changePolicy(ctx context.Context, p eventlog.Policy) error {
 // whose seal proves that the new key is there. On success the Meter uses
 // module, and the present one may be closed. The next start needs the new
 // one. If the present module fails underway, the error says so, and the change
-// takes effect when it is back; until then the Meter needs both.
+// takes effect when it is back; until then the Meter needs both, and a restart
+// takes the change back.
 //
 // Run must be running. The MDMS accepts the change only for a key that it knows
 // already.
@@ -92,7 +89,7 @@ func (m *Meter) changeKey(ctx context.Context, module secureelement.Module) erro
 }
 
 // begin takes up a change. It is remembered before its record is written: a
-// start that finds the record, or the segment after it, knows what it meant.
+// start that finds the segment after it knows what it meant.
 func (m *Meter) begin(ctx context.Context, c *change) error {
 	if m.change != nil || m.ended {
 		return errors.New("device: the end of a segment is under way")
@@ -100,7 +97,7 @@ func (m *Meter) begin(ctx context.Context, c *change) error {
 	if !m.moduleUp() || !m.retry.IsZero() {
 		return ErrModuleDown
 	}
-	if err := m.saveState(func(s *state) error { return s.setNext(c.next, c.info.Counter) }); err != nil {
+	if err := m.saveState(func(s *state) error { return s.setNext(c.next) }); err != nil {
 		return err
 	}
 	m.change = c
@@ -117,31 +114,11 @@ func (m *Meter) finishChange(ctx context.Context) error {
 		return err
 	}
 	m.change = nil
-	if c.next.Key != nil {
-		m.info = c.info
-	}
-	switch {
-	case c.module != nil:
-		m.module = c.module
-	case c.next.Key != nil:
-		m.whileHeld(func() { m.moduleFailed(&failure{eventlog.FailUnavailable, errOldModule}) })
+	if c.module != nil {
+		m.info, m.module = c.info, c.module
 	}
 	m.cfg.Logger.Info("terms of the log changed", "segment", m.log.Newest(), "reason", c.reason, "key", m.info.Key)
 	return m.saveState((*state).takeNext)
-}
-
-// unfinished returns the change that an earlier start has left, ready to be
-// finished. The module of a new key is not at hand: when the present one has
-// ended the segment, its part is done.
-func (m *Meter) unfinished(next *eventlog.Change) (*change, error) {
-	if next.Key == nil {
-		return policyChange(m.state.Policy, *next.Policy), nil
-	}
-	id, err := eventlog.KeyIDOf(next.Key)
-	if err != nil {
-		return nil, err
-	}
-	return keyChange(next.Key, secureelement.Info{Key: id, Scheme: next.Scheme, Counter: m.state.Next.Counter}, nil), nil
 }
 
 // inForce reports whether the segment with the header h is under the terms of

@@ -1,7 +1,13 @@
 package device_test
 
 import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -316,10 +322,10 @@ func TestKeyChangeRefuses(t *testing.T) {
 }
 
 // TestKeyChangeOverARestart: the change was ordered, the old module failed, and
-// the meter was switched off.
+// the meter was switched off. What stands in the log then could be anybody's.
 func TestKeyChangeOverARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t).start()
+		r := newRig(t, small).start()
 		fresh := secureelementtest.New(t, eventlog.SchemeCounter)
 		r.module.FailNext(secureelementtest.Lost)
 		if err := r.ChangeKey(t.Context(), fresh); err == nil {
@@ -334,19 +340,95 @@ func TestKeyChangeOverARestart(t *testing.T) {
 		r.start()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if rec := r.record(coverOpened); rec.Segment != 2 || rec.Sealed {
-			t.Errorf("the old module has done its part: %+v", rec)
+		if rec := r.record(coverOpened); rec.Segment != 1 || !rec.Sealed {
+			t.Errorf("under the old key: %+v", rec)
 		}
-		if h := r.Status().Health; h != eventlog.HealthDown || r.module.Signs() != 4 { // first seal, the lost one, SE_RESTORED, SEGMENT_END
-			t.Errorf("health %v, %d signatures asked of the old module", h, r.module.Signs())
+		for range 80 {
+			r.record(coverOpened)
+		}
+		if rec := r.record(coverOpened); rec.Segment != 2 || !rec.Sealed {
+			t.Errorf("in the next segment: %+v", rec)
+		}
+		if err := r.ChangeKey(t.Context(), fresh); err != nil {
+			t.Errorf("ordered again: %v", err)
+		}
+		if rec := r.record(coverOpened); rec.Segment != 3 || !rec.Sealed {
+			t.Errorf("under the new key: %+v", rec)
 		}
 		r.close()
-		r.cfg.Module = fresh
-		r.start()
-		if rec := r.record(coverOpened); !rec.Sealed {
-			t.Errorf("the new module is there: %+v", rec)
+		list, _ := inspect(t, r.cfg.Dir, r.module.PublicKey(), fresh.PublicKey())
+		want := []string{"SEGMENT", "BOOT", "KEY_CHANGE", "SEGMENT_END", "SE_FAILED", "BOOT", "KEY_CHANGE", "1/40"}
+		if diff := cmp.Diff(events(list)[:len(want)], want); diff != "" {
+			t.Error(diff)
 		}
-		r.close()
-		inspect(t, r.cfg.Dir, r.module.PublicKey(), fresh.PublicKey())
+		if back, ok := list[6].payload.(*eventlog.KeyChange); !ok || back.Key != must(eventlog.KeyIDOf(r.module.PublicKey())) || back.Counter != 1 {
+			t.Errorf("taken back by %+v", list[6].payload)
+		}
 	})
+}
+
+// TestChangeThatOnlyTheStateKnows has somebody write a change into meter.json
+// while the meter is off, alone and together with its records in the tail. The meter obeys
+// neither.
+func TestChangeThatOnlyTheStateKnows(t *testing.T) {
+	thief := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	id := must(eventlog.KeyIDOf(&thief.PublicKey))
+	set := eventlog.NewPolicy(2, powerUp)
+	for name, c := range map[string]struct {
+		next  map[string]any
+		event eventlog.Record
+	}{
+		"a key": {
+			map[string]any{"key": must(x509.MarshalPKIXPublicKey(&thief.PublicKey)), "scheme": "counter"},
+			eventlog.Record{Code: eventlog.CodeKeyChange, Payload: must((&eventlog.KeyChange{Key: id, Scheme: eventlog.SchemeCounter}).AppendBinary(nil))},
+		},
+		"a set": {
+			map[string]any{"policy": set},
+			eventlog.Record{Code: eventlog.CodePolicyChange, Payload: must((&eventlog.PolicyChange{New: set.Digest(), Version: 2}).AppendBinary(nil))},
+		},
+	} {
+		for _, tail := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, in the tail too: %t", name, tail), func(t *testing.T) {
+				r := newRig(t, small).start()
+				r.record(coverOpened)
+				r.close()
+				path := filepath.Join(r.cfg.Dir, "meter.json")
+				var state map[string]any
+				if err := json.Unmarshal(must(os.ReadFile(path)), &state); err != nil {
+					t.Fatal(err)
+				}
+				state["next"] = c.next
+				write(t, path, must(json.Marshal(state)))
+				if tail {
+					s := readSegments(t, r.cfg.Dir)[0]
+					list := s.entries(t, false)
+					last := list[len(list)-1]
+					rec := c.event
+					rec.Class, rec.Flags = eventlog.ClassSystem, eventlog.FlagSpecific
+					rec.Seq, rec.Millis, rec.Boot, rec.Uptime = last.Seq+1, last.Millis, last.Boot, last.Uptime
+					write(t, filepath.Join(r.logOf(), "00000001.seg"), must(rec.AppendBinary(s.bytes)))
+				}
+				r.start()
+				for range 100 {
+					if rec := r.record(coverOpened); !rec.Sealed {
+						t.Fatalf("not sealed: %+v", rec)
+					}
+				}
+				r.close()
+				list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
+				segments := readSegments(t, r.cfg.Dir)
+				newest, first := segments[len(segments)-1].header, segments[0].header
+				if newest.Segment < 2 || newest.Key != first.Key || newest.PolicyDigest != first.PolicyDigest || newest.PolicyVersion != 1 {
+					t.Errorf("the log goes on under %+v", newest)
+				}
+				if n := count(list, c.event.Code); tail != (n == 2) || !tail && n > 0 {
+					t.Errorf("%d records of the change", n)
+				}
+				if b := must(os.ReadFile(path)); bytes.Contains(b, []byte(`"next"`)) {
+					t.Errorf("the state still has it: %s", b)
+				}
+				r.start().close() // it starts again
+			})
+		}
+	}
 }

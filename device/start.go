@@ -191,7 +191,7 @@ func (m *Meter) boot(found *eventlog.Recovery, info secureelement.Info, infoErr 
 	if err := m.log.Begin(m.stamp(), counters); err != nil {
 		return err
 	}
-	if err := m.takeUpChange(); err != nil {
+	if err := m.settleChange(); err != nil {
 		return err
 	}
 	if err := m.recall(); err != nil {
@@ -203,6 +203,9 @@ func (m *Meter) boot(found *eventlog.Recovery, info secureelement.Info, infoErr 
 	if _, err := m.appendSystem(eventlog.CodeBoot, &eventlog.Boot{Dropped: found.Dropped, Counters: counters}); err != nil {
 		return err
 	}
+	if err := m.takeBack(found); err != nil {
+		return err
+	}
 	if infoErr != nil {
 		m.recordFailure(&failure{reasonOf(infoErr), infoErr})
 	}
@@ -210,32 +213,48 @@ func (m *Meter) boot(found *eventlog.Recovery, info secureelement.Info, infoErr 
 	return nil
 }
 
-// takeUpChange compares a change that was begun before this start with the
-// newest segment: it is in force there, or it is still to be finished. A set of
-// specific events that the configuration asks for comes after it.
-func (m *Meter) takeUpChange() error {
+// settleChange decides on a change that was begun before this start. It is in
+// force if the old key has sealed the end of its segment. Otherwise it is
+// dropped: neither the state nor a tail that no seal covers shows who wanted it. A
+// set of specific events that the configuration asks for is its operator's word.
+func (m *Meter) settleChange() error {
+	m.wanted = &m.cfg.Policy
 	next, err := m.state.change()
+	if next == nil || err != nil {
+		return err
+	}
+	h, err := m.header()
 	if err != nil {
 		return err
 	}
-	if next != nil {
-		h, err := m.header()
-		if err != nil {
-			return err
-		}
-		done, err := inForce(&h, next)
-		switch {
-		case err != nil:
-			return err
-		case done:
-			err = m.saveState((*state).takeNext)
-		default:
-			m.change, err = m.unfinished(next)
-		}
-		if err != nil {
+	done, err := inForce(&h, next)
+	if err != nil {
+		return err
+	}
+	if done {
+		return m.saveState((*state).takeNext)
+	}
+	m.cfg.Logger.Warn("a change of key or specific set was not finished and is dropped: order it again")
+	return m.saveState(func(s *state) error { s.Next = nil; return nil })
+}
+
+// takeBack records that what the newest segment announces does not come.
+func (m *Meter) takeBack(found *eventlog.Recovery) error {
+	if c := found.KeyChange; c != nil {
+		m.cfg.Logger.Warn("the change of the key is taken back", "key", c.Key)
+		s, _, _ := m.log.Seal()
+		back := eventlog.KeyChange{Key: m.info.Key, Scheme: m.info.Scheme, Counter: s.Counter}
+		if _, err := m.appendSystem(eventlog.CodeKeyChange, &back); err != nil {
 			return err
 		}
 	}
-	m.wanted = &m.cfg.Policy
+	if c := found.PolicyChange; c != nil {
+		m.cfg.Logger.Warn("the change of the specific set is taken back", "version", c.Version)
+		p := m.policy()
+		back := eventlog.PolicyChange{Old: c.New, New: p.Digest(), Version: p.Version}
+		if _, err := m.appendSystem(eventlog.CodePolicyChange, &back); err != nil {
+			return err
+		}
+	}
 	return nil
 }

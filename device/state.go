@@ -38,12 +38,12 @@ type state struct {
 	Next      *next            `json:"next,omitempty"`   // a change that was begun
 }
 
-// next is a change of key or policy that may be in the log already.
+// next is a change of key or policy that may be in force already: it is if the
+// newest segment says so. By itself it changes nothing.
 type next struct {
-	Key     []byte           `json:"key,omitempty"`
-	Scheme  eventlog.Scheme  `json:"scheme,omitempty"`
-	Counter uint64           `json:"counter,omitempty"` // that the new key starts from
-	Policy  *eventlog.Policy `json:"policy,omitempty"`
+	Key    []byte           `json:"key,omitempty"`
+	Scheme eventlog.Scheme  `json:"scheme,omitempty"`
+	Policy *eventlog.Policy `json:"policy,omitempty"`
 }
 
 // loadState reads the state; born is false if there is none.
@@ -110,8 +110,8 @@ func marshalKey(pub *ecdsa.PublicKey) ([]byte, error) {
 }
 
 // setNext remembers a change before it is written to the log.
-func (s *state) setNext(c *eventlog.Change, counter uint64) error {
-	n := &next{Policy: c.Policy, Counter: counter}
+func (s *state) setNext(c *eventlog.Change) error {
+	n := &next{Policy: c.Policy}
 	if c.Key != nil {
 		der, err := marshalKey(c.Key)
 		if err != nil {
