@@ -18,8 +18,8 @@ type Config struct {
 	Tenant string
 	// Limits bounds what others can make the MDMS do.
 	Limits Limits
-	// TLS is the server's certificate. Without it [Server.Listen] takes
-	// loopback addresses only.
+	// TLS is the server's certificate, and whose certificates couriers have.
+	// Without it [Server.Listen] takes loopback addresses only.
 	TLS TLS
 	// Now is the clock. Default time.Now.
 	Now func() time.Time

@@ -30,22 +30,25 @@ const (
 //	GET  /v1/meters                      meters: after=, limit=
 //	GET  /v1/meters/{id}                 one meter
 //	GET  /v1/meters/{id}/export          its evidence, a bundle
-//	POST /v1/meters/{id}/challenge       ask it for a fresh seal
-//	POST /v1/meters/{id}/alerts/{alert}  {"status":"open|acknowledged|closed"}
+//	POST /v1/meters/{id}/challenge       ask it for a fresh seal; operator
+//	POST /v1/meters/{id}/alerts/{alert}  {"status":"open|acknowledged|closed"}; operator
 //	GET  /v1/alerts                      alerts: status=open|all, after=, limit=
 //	GET  /v1/work                        receipts and challenges to carry: meter=, wait= seconds
 //	GET  /healthz                        200 when the store answers
 //	GET  /                               the meters and their verdicts, for people
 //
-// An error is {"error":"..."} with a fitting status. 503 carries Retry-After.
+// What is the operator's is taken from this machine only. Over HTTP an alert that
+// the meter's signature proves can be acknowledged, not closed. On loopback only
+// requests for a loopback host are answered. An error is {"error":"..."} with a
+// fitting status. 503 carries Retry-After.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/evidence", s.postEvidence)
 	mux.HandleFunc("GET /v1/meters", s.getMeters)
 	mux.HandleFunc("GET /v1/meters/{id}", s.getMeter)
 	mux.HandleFunc("GET /v1/meters/{id}/export", s.getExport)
-	mux.HandleFunc("POST /v1/meters/{id}/challenge", s.postChallenge)
-	mux.HandleFunc("POST /v1/meters/{id}/alerts/{alert}", s.postAlert)
+	mux.HandleFunc("POST /v1/meters/{id}/challenge", operator(s.postChallenge))
+	mux.HandleFunc("POST /v1/meters/{id}/alerts/{alert}", operator(s.postAlert))
 	mux.HandleFunc("GET /v1/alerts", s.getAlerts)
 	mux.HandleFunc("GET /v1/work", s.getWork)
 	mux.HandleFunc("GET /healthz", s.getHealth)
@@ -53,7 +56,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /page.css", getStyle)
 	// No page of another origin may make a browser post here.
 	guard := http.NewCrossOriginProtection()
-	return guard.Handler(secureHeaders(mux))
+	return knownHost(guard.Handler(secureHeaders(mux)))
 }
 
 // secureHeaders lets a browser do nothing with what it gets but show it.
@@ -202,7 +205,7 @@ func (s *Server) postAlert(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusBadRequest, "the body is not {\"status\":\"...\"}: "+err.Error())
 		return
 	}
-	if err := s.SetAlert(r.Context(), id, r.PathValue("alert"), req.Status); err != nil {
+	if err := s.setAlert(r.Context(), id, r.PathValue("alert"), req.Status, mayClose); err != nil {
 		s.fail(w, r, err)
 		return
 	}
@@ -280,16 +283,6 @@ func (s *Server) getHealth(w http.ResponseWriter, r *http.Request) {
 	}{"ok"})
 }
 
-// courier names who sent a request: its address, without the port. Couriers
-// get names of their own with client certificates.
-func courier(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
-}
-
 // meterOf parses a meter id. If it cannot, it answers and reports false.
 func meterOf(w http.ResponseWriter, text string) (eventlog.MeterID, bool) {
 	id, err := eventlog.ParseMeterID(text)
@@ -320,6 +313,8 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		writeError(w, http.StatusNotFound, "no such meter or alert")
 	case errors.Is(err, ErrInvalid):
 		writeError(w, http.StatusBadRequest, err.Error())
+	case errors.Is(err, errProven):
+		writeError(w, http.StatusForbidden, err.Error())
 	case errors.Is(err, ErrBusy):
 		busy(w)
 	case errors.Is(err, ErrTooSoon):

@@ -2,22 +2,12 @@ package mdms_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -273,7 +263,7 @@ func TestASlowBodyIsCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := io.WriteString(conn, "POST /v1/evidence HTTP/1.1\r\nHost: x\r\nContent-Type: "+eventlog.MediaType+"\r\nContent-Length: 1000\r\n\r\nMSB"); err != nil {
+	if _, err := io.WriteString(conn, "POST /v1/evidence HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+eventlog.MediaType+"\r\nContent-Length: 1000\r\n\r\nMSB"); err != nil {
 		t.Fatal(err)
 	}
 	answer, err := io.ReadAll(conn)
@@ -448,70 +438,5 @@ func TestPlainHTTPIsForLoopbackOnly(t *testing.T) {
 			t.Errorf("%s: listens twice", addr)
 		}
 		ln.Close()
-	}
-}
-
-// certificate makes a self-signed certificate for 127.0.0.1.
-func certificate(t *testing.T) (files mdms.TLS, roots *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mdms"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, BasicConstraintsValid: true, IsCA: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	files = mdms.TLS{CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem")}
-	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	if err := os.WriteFile(files.CertFile, cert, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(files.KeyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	roots = x509.NewCertPool()
-	roots.AppendCertsFromPEM(cert)
-	return files, roots
-}
-
-func TestTLSIsOneDotThree(t *testing.T) {
-	r := newRig(t, mdms.Limits{})
-	files, roots := certificate(t)
-	r.Close()
-	r.cfg.TLS = files
-	r.open()
-	ln, err := r.Listen(t.Context(), "0.0.0.0:0") // any address will do with TLS
-	if err != nil {
-		t.Fatal(err)
-	}
-	stop := r.serve(ln)
-	defer stop()
-	addr := net.JoinHostPort("127.0.0.1", strings.TrimPrefix(ln.Addr().String(), "[::]:"))
-	for max, ok := range map[uint16]bool{tls.VersionTLS12: false, tls.VersionTLS13: true} {
-		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MaxVersion: max}}}
-		res, err := client.Get("https://" + addr + "/healthz")
-		if err == nil {
-			res.Body.Close()
-		}
-		if (err == nil) != ok {
-			t.Errorf("TLS %x: %v", max, err)
-		}
-		client.CloseIdleConnections()
-	}
-	r.cfg.TLS.KeyFile = files.CertFile
-	r.reopen()
-	if ln, err := r.Listen(t.Context(), "127.0.0.1:0"); err == nil {
-		ln.Close()
-		t.Error("listens with a certificate that has no key")
 	}
 }

@@ -3,19 +3,51 @@ package mdms
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 )
 
-// TLS names the files of the server's certificate. The zero value is plain
-// HTTP, which is for loopback only.
+// TLS names files in PEM. The zero value is plain HTTP, which is for loopback
+// only; otherwise all three are required.
 type TLS struct {
-	CertFile string // PEM, leaf first
-	KeyFile  string // PEM
+	CertFile string // the server's certificate, leaf first
+	KeyFile  string // its private key
+	// ClientCAFile holds the authorities that couriers' certificates are from.
+	// A courier without one is not heard, and is named by the first URI, or the
+	// subject, of its own.
+	ClientCAFile string
+}
+
+// config returns what the files say.
+func (t TLS) config() (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("mdms: certificate: %w", err)
+	}
+	if t.ClientCAFile == "" {
+		return nil, errors.New("mdms: with a certificate a file with the client authorities is required: couriers are known by their certificates")
+	}
+	text, err := os.ReadFile(t.ClientCAFile)
+	if err != nil {
+		return nil, fmt.Errorf("mdms: client authorities: %w", err)
+	}
+	authorities := x509.NewCertPool()
+	if !authorities.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("mdms: client authorities: no certificate in %s", t.ClientCAFile)
+	}
+	return &tls.Config{
+		Certificates: []tls.Certificate{cert},
+		ClientAuth:   tls.RequireAndVerifyClientCert,
+		ClientCAs:    authorities,
+		MinVersion:   tls.VersionTLS13,
+		NextProtos:   []string{"http/1.1"},
+	}, nil
 }
 
 // Timeouts of a connection. A body of eventlog.MaxBundle bytes has a minute; a
@@ -31,30 +63,28 @@ const (
 
 // Listen opens addr, HOST:PORT. Without a certificate every address but a
 // loopback one is an error: evidence proves itself, but what else is read and
-// set here would be open to all.
+// set here would be open to all. With one, couriers need certificates too.
 func (s *Server) Listen(ctx context.Context, addr string) (net.Listener, error) {
+	var config *tls.Config
+	if s.cfg.TLS != (TLS{}) {
+		var err error
+		if config, err = s.cfg.TLS.config(); err != nil {
+			return nil, err
+		}
+	}
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("mdms: listen on %s: %w", addr, err)
 	}
-	if s.cfg.TLS == (TLS{}) {
-		if ip, ok := ln.Addr().(*net.TCPAddr); !ok || !ip.IP.IsLoopback() {
-			ln.Close()
-			return nil, fmt.Errorf("mdms: %s is no loopback address: without a TLS certificate the MDMS listens on loopback only", addr)
-		}
-		return ln, nil
+	if config != nil {
+		return tls.NewListener(ln, config), nil
 	}
-	cert, err := tls.LoadX509KeyPair(s.cfg.TLS.CertFile, s.cfg.TLS.KeyFile)
-	if err != nil {
+	if ip, ok := ln.Addr().(*net.TCPAddr); !ok || !ip.IP.IsLoopback() {
 		ln.Close()
-		return nil, fmt.Errorf("mdms: certificate: %w", err)
+		return nil, fmt.Errorf("mdms: %s is no loopback address: without a TLS certificate the MDMS listens on loopback only", addr)
 	}
-	return tls.NewListener(ln, &tls.Config{
-		Certificates: []tls.Certificate{cert},
-		MinVersion:   tls.VersionTLS13,
-		NextProtos:   []string{"http/1.1"},
-	}), nil
+	return ln, nil
 }
 
 // Serve answers HTTP on ln, which it closes, until ctx ends. Requests in

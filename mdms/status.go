@@ -2,6 +2,7 @@ package mdms
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -148,9 +149,27 @@ func (s *Server) Alerts(ctx context.Context, after string, all bool, limit int) 
 	return alerts, err
 }
 
+// errProven refuses to close an alert over HTTP.
+var errProven = errors.New("mdms: the meter's own signature proves this: it can be acknowledged here, and closed only with access to the store")
+
+// mayClose allows what HTTP may close: not what the meter's signature proves.
+func mayClose(a store.Alert) error {
+	var verdict verify.Verdict
+	if a.Charge == verify.ChargeMeter && verdict.UnmarshalText([]byte(a.Kind)) == nil && !verdict.Applied() {
+		return errProven
+	}
+	return nil
+}
+
 // SetAlert moves an alert to the state open, acknowledged or closed. Closing
-// the alert of a verdict takes that verdict off the meter.
+// the alert of a verdict takes that verdict off the meter, a proven one too,
+// which HTTP does not allow.
 func (s *Server) SetAlert(ctx context.Context, id eventlog.MeterID, alert, state string) error {
+	return s.setAlert(ctx, id, alert, state, func(store.Alert) error { return nil })
+}
+
+// setAlert is SetAlert for those alerts whose closing is allowed.
+func (s *Server) setAlert(ctx context.Context, id eventlog.MeterID, alert, state string, mayClose func(store.Alert) error) error {
 	var status store.AlertStatus
 	for k, name := range alertStates {
 		if name == state {
@@ -161,12 +180,20 @@ func (s *Server) SetAlert(ctx context.Context, id eventlog.MeterID, alert, state
 		return fmt.Errorf("%w: the state of an alert is open, acknowledged or closed, not %q", ErrInvalid, state)
 	}
 	return s.store.Update(ctx, func(t *store.Tx) error {
-		found, err := t.SetAlert(ctx, id, alert, status, s.now())
+		now, err := t.Alert(ctx, id, alert)
+		if errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("%w: meter %s has no alert %s", ErrNotFound, id, alert)
+		}
 		if err != nil {
 			return err
 		}
-		if !found {
-			return fmt.Errorf("%w: meter %s has no alert %s", ErrNotFound, id, alert)
+		if status == store.AlertClosed {
+			if err := mayClose(now); err != nil {
+				return err
+			}
+		}
+		if err := t.SetAlert(ctx, id, alert, status, s.now()); err != nil {
+			return err
 		}
 		return t.Audit(ctx, id, s.now(), "alert", "%s is %s", alert, state)
 	})

@@ -68,16 +68,21 @@ func (t *Tx) CloseAlert(ctx context.Context, id eventlog.MeterID, kind, subject 
 	return err
 }
 
-// SetAlert moves an alert to another state. It reports false if there is no
-// such alert.
-func (t *Tx) SetAlert(ctx context.Context, id eventlog.MeterID, alert string, status AlertStatus, at time.Time) (bool, error) {
+// Alert returns an alert of a meter, or ErrNotFound.
+func (v *View) Alert(ctx context.Context, id eventlog.MeterID, alert string) (Alert, error) {
+	return one(ctx, v, scanAlert, `SELECT `+alertColumns+` FROM alerts WHERE tenant = $1 AND meter = $2 AND alert = $3`,
+		v.tenant, id.String(), alert)
+}
+
+// SetAlert moves an alert to another state.
+func (t *Tx) SetAlert(ctx context.Context, id eventlog.MeterID, alert string, status AlertStatus, at time.Time) error {
 	var closed time.Time
 	if status == AlertClosed {
 		closed = at
 	}
-	n, err := t.exec(ctx, `UPDATE alerts SET status = $4, closed = $5 WHERE tenant = $1 AND meter = $2 AND alert = $3`,
+	_, err := t.exec(ctx, `UPDATE alerts SET status = $4, closed = $5 WHERE tenant = $1 AND meter = $2 AND alert = $3`,
 		t.tenant, id.String(), alert, int64(status), millis(closed))
-	return n == 1, err
+	return err
 }
 
 // Alerts returns alerts in the order of meter and alert id, at most limit,
