@@ -47,11 +47,18 @@ type Limits struct {
 	// RereadEvery is the least time between two requests to one courier to
 	// send a segment of one meter again from its beginning. Default 1 h.
 	RereadEvery time.Duration
-	// Concurrent bounds the bundles that are worked on at once; more are told
-	// to come again. Each may take eventlog.MaxBundle bytes. Default 32.
+	// Concurrent bounds the bundles that are worked on at once; more wait for
+	// their turn, for as long as BodyTimeout. Default 32.
 	Concurrent int
-	// Polls bounds the long polls that wait at once. Default 256.
-	Polls int
+	// Readers and ReadersEach bound the bundles that are on their way in at
+	// once, of all couriers and of each; more are told to come again. Each may
+	// take eventlog.MaxBundle bytes. Defaults 64 and 16.
+	Readers     int
+	ReadersEach int
+	// Polls and PollsEach bound the long polls that wait at once, of all
+	// couriers and of each. Defaults 256 and 32.
+	Polls     int
+	PollsEach int
 	// PollRepeat is how long a long poll keeps quiet about what it has told
 	// the same courier. Default 30 s.
 	PollRepeat time.Duration
@@ -91,7 +98,10 @@ func (c Config) withDefaults() Config {
 	set(&l.ClockSkew, 5*time.Minute)
 	set(&l.RereadEvery, time.Hour)
 	set(&l.Concurrent, 32)
+	set(&l.Readers, 64)
+	set(&l.ReadersEach, 16)
 	set(&l.Polls, 256)
+	set(&l.PollsEach, 32)
 	set(&l.PollRepeat, 30*time.Second)
 	set(&l.BodyTimeout, 20*time.Second)
 	set(&l.LoadBytes, 4*eventlog.MaxBundle)

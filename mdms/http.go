@@ -76,18 +76,30 @@ func (s *Server) postEvidence(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusUnsupportedMediaType, "the body must be "+eventlog.MediaType)
 		return
 	}
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
+	from := courier(r)
+	if !s.readers.enter(from) {
 		busy(w)
 		return
 	}
+	defer s.readers.leave(from)
 	body, ok := s.readBody(w, r, eventlog.MaxBundle)
 	if !ok {
 		return
 	}
-	res, err := s.Ingest(r.Context(), courier(r), body)
+	// Only what has arrived takes a place at work: a sender that is slow, or
+	// wants to be, holds none.
+	turn := time.NewTimer(s.cfg.Limits.BodyTimeout)
+	defer turn.Stop()
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-turn.C:
+		busy(w)
+		return
+	case <-r.Context().Done():
+		return
+	}
+	res, err := s.Ingest(r.Context(), from, body)
 	if err != nil {
 		s.fail(w, r, err)
 		return

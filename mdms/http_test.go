@@ -256,7 +256,7 @@ func TestForeignPagesCannotPost(t *testing.T) {
 
 // TestASlowBodyIsCutOff: it holds no place longer than its time.
 func TestASlowBodyIsCutOff(t *testing.T) {
-	w := newWeb(t, mdms.Limits{BodyTimeout: 50 * time.Millisecond, Concurrent: 1})
+	w := newWeb(t, mdms.Limits{BodyTimeout: 50 * time.Millisecond, Readers: 1})
 	m := w.enrolled(eventlog.SchemeDigest)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
 	if err != nil {
@@ -276,7 +276,7 @@ func TestASlowBodyIsCutOff(t *testing.T) {
 }
 
 func TestTooManyAtOnceAreToldToComeAgain(t *testing.T) {
-	w := newWeb(t, mdms.Limits{Concurrent: 1})
+	w := newWeb(t, mdms.Limits{Readers: 1})
 	// A body that stays open holds the only place.
 	body, hold := io.Pipe()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+"/v1/evidence", body)

@@ -32,9 +32,11 @@ type Server struct {
 	store *store.Store
 	key   *ecdsa.PrivateKey
 	slots chan struct{} // one token per bundle in work
-	polls chan struct{} // one token per waiting long poll
-	work  notifier
-	told  told
+
+	readers *crowd // of request bodies
+	polls   *crowd // long polls that wait
+	work    notifier
+	told    told
 }
 
 // Open opens the store and the signing key, making what is missing.
@@ -53,9 +55,10 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	return &Server{
 		cfg: cfg, log: cfg.Logger, store: st, key: key,
-		slots: make(chan struct{}, cfg.Limits.Concurrent),
-		polls: make(chan struct{}, cfg.Limits.Polls),
-		work:  notifier{ended: make(chan struct{})},
+		slots:   make(chan struct{}, cfg.Limits.Concurrent),
+		readers: newCrowd(cfg.Limits.Readers, cfg.Limits.ReadersEach),
+		polls:   newCrowd(cfg.Limits.Polls, cfg.Limits.PollsEach),
+		work:    notifier{ended: make(chan struct{})},
 	}, nil
 }
 

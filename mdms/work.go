@@ -119,12 +119,10 @@ func (s *Server) Work(ctx context.Context, courier string, wait time.Duration, m
 	if wait <= 0 {
 		return s.workFor(ctx, meters)
 	}
-	select {
-	case s.polls <- struct{}{}:
-		defer func() { <-s.polls }()
-	default:
+	if !s.polls.enter(courier) {
 		return nil, ErrBusy
 	}
+	defer s.polls.leave(courier)
 	over := time.NewTimer(wait)
 	defer over.Stop()
 	look := time.NewTicker(storePoll)
