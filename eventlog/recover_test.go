@@ -87,6 +87,20 @@ func TestCountersOfASilentModule(t *testing.T) {
 	}
 }
 
+// TestClockThatTheLogLeaves: behind CLOCK_SET it is the time that was set.
+func TestClockThatTheLogLeaves(t *testing.T) {
+	r, _ := sealedRig(t, eventlog.SchemeDigest)
+	r.reopen()
+	if r.rec.LastMillis != r.stamp().Millis {
+		t.Errorf("%d", r.rec.LastMillis)
+	}
+	r.system(eventlog.CodeClockSet, &eventlog.ClockSet{Old: r.stamp().Millis, New: 77, Source: eventlog.ClockLocal})
+	r.reopen()
+	if r.rec.LastMillis != 77 {
+		t.Errorf("%d", r.rec.LastMillis)
+	}
+}
+
 // TestNothingLeft removes files while the meter is off.
 func TestNothingLeft(t *testing.T) {
 	for name, gone := range map[string][]string{

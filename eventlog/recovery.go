@@ -22,8 +22,8 @@ type Recovery struct {
 	LastSeq uint32
 	// LastBoot is the highest boot counter that was found.
 	LastBoot uint32
-	// LastMillis is the wall clock of the last record, ms since the Unix
-	// epoch, UTC; 0 if there is none.
+	// LastMillis is the wall clock that the last record leaves, ms since the
+	// Unix epoch, UTC; 0 if there is none.
 	LastMillis int64
 	// KeyChange and PolicyChange are announced in the newest segment, and are
 	// neither in force nor is the segment closed, so that nothing tells who

@@ -17,7 +17,7 @@ type scan struct {
 	marks  map[uint64]mark
 	since  map[uint64]attempts // after each of the marks, and after 0 bytes
 	boot   uint32              // highest boot counter
-	millis int64               // wall clock of the last record
+	millis int64               // wall clock that the last record leaves
 	fault  string              // what no torn write explains; "" = nothing
 
 	reported account // by the first record that has an answer of the secure element
@@ -77,7 +77,7 @@ func (s *scan) take(r *Record, b []byte, want map[uint64]bool) {
 		_ = s.first.UnmarshalBinary(r.Payload) // it decoded in follows
 	}
 	s.note(r, b)
-	s.boot, s.millis = max(s.boot, r.Boot), r.Millis
+	s.boot, s.millis = max(s.boot, r.Boot), clockAfter(r)
 	if !r.Specific() {
 		return
 	}
@@ -89,6 +89,15 @@ func (s *scan) take(r *Record, b []byte, want map[uint64]bool) {
 	if want[s.length] {
 		s.marks[s.length], s.since[s.length] = s.tip, 0
 	}
+}
+
+// clockAfter returns the wall clock that a record leaves: CLOCK_SET sets it.
+func clockAfter(r *Record) int64 {
+	p, _ := DecodePayload(r)
+	if set, ok := p.(*ClockSet); ok {
+		return set.New
+	}
+	return r.Millis
 }
 
 // headerOf decodes the first record of segment number.
