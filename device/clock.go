@@ -9,7 +9,9 @@ import (
 )
 
 // clockJump is how far the host's clock may move against the uptime, between
-// two looks at it, before the meter says that it was set.
+// two looks at it, or show less than the last record, before the meter says that
+// it was set. What is below is held: no record is stamped earlier than the one
+// before it.
 const clockJump = 2 * time.Second
 
 // Clock returns the meter's wall clock: that of the host, with what SetClock
@@ -52,7 +54,7 @@ func (m *Meter) setClock(t time.Time, source eventlog.ClockSource) error {
 	}
 	return m.saveState(func(s *state) error {
 		s.Offset += t.Round(0).Sub(old)
-		m.notBefore = 0 // whoever set it is to be trusted
+		m.notBefore, m.stamped = 0, p.New // whoever set it is to be trusted
 		return nil
 	})
 }
@@ -76,20 +78,45 @@ func (m *Meter) linkSetsClock(t time.Time) bool {
 // it. It is called with the log held, before each record: none is stamped by a
 // clock that was set in silence.
 func (m *Meter) noteClock() {
-	wall, uptime := m.cfg.Now().Round(0), m.cfg.Uptime()
-	expected := m.watch.wall.Add(uptime - m.watch.uptime)
-	jumped := !m.watch.wall.IsZero() && wall.Sub(expected).Abs() > clockJump
-	m.watch.wall, m.watch.uptime = wall, uptime
-	if !jumped {
+	now := clockWatch{m.cfg.Now().Round(0), m.cfg.Uptime()}
+	expected := m.watch.wall.Add(now.uptime - m.watch.uptime)
+	m.mu.Lock()
+	offset, stamped, trusted := m.state.Offset.Milliseconds(), m.stamped, m.notBefore == 0
+	m.mu.Unlock()
+	p := eventlog.ClockSet{New: now.wall.UnixMilli() + offset, Source: eventlog.ClockSync}
+	switch {
+	case !m.watch.wall.IsZero() && now.wall.Sub(expected).Abs() > clockJump:
+		p.Old = expected.UnixMilli() + offset
+	case trusted && stamped-p.New > clockJump.Milliseconds(): // in steps that were too small each
+		p.Old = stamped
+	default:
+		m.watch = now
 		return
 	}
-	m.mu.Lock()
-	offset := m.state.Offset
-	m.mu.Unlock()
-	p := eventlog.ClockSet{Old: expected.Add(offset).UnixMilli(), New: wall.Add(offset).UnixMilli(), Source: eventlog.ClockSync}
-	if b, err := p.AppendBinary(nil); err == nil {
-		m.write(eventlog.Event{Class: eventlog.ClassSystem, Code: eventlog.CodeClockSet}, b) //nolint:errcheck // the store has told of its own failure
+	b, err := p.AppendBinary(nil)
+	if err != nil {
+		return
 	}
+	if _, err := m.write(eventlog.Event{Class: eventlog.ClassSystem, Code: eventlog.CodeClockSet}, b); err != nil {
+		return // the store has told of its own failure; the next record tries again
+	}
+	m.watch = now
+	m.mu.Lock()
+	m.stamped = p.New
+	m.mu.Unlock()
+}
+
+// stampMillis returns the time of the next record, ms since the Unix epoch, and
+// whether it can be trusted. It never goes back, but for a clock that is behind
+// the log since the start and has not caught up. It is called with mu held.
+func (m *Meter) stampMillis() (millis int64, trusted bool) {
+	now := m.clockLocked().UnixMilli()
+	if now < m.notBefore {
+		return now, false
+	}
+	m.notBefore = 0
+	m.stamped = max(m.stamped, now)
+	return m.stamped, true
 }
 
 // clockWatch is what the host's clock showed, and when.

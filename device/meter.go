@@ -57,7 +57,8 @@ type Meter struct {
 	broken       bool          // the store does not take what it should
 	lastSeal     time.Duration // uptime
 	lastPeriodic time.Duration // uptime of the last PERIODIC_SEAL
-	notBefore    int64         // the clock is not trusted while it shows less, ms since the Unix epoch
+	notBefore    int64         // the clock is not trusted while it shows less, ms since the Unix epoch; 0 = it is
+	stamped      int64         // the latest time that a record has told, ms since the Unix epoch
 }
 
 // logName is the directory of the log in the state directory.

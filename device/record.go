@@ -161,9 +161,9 @@ func (m *Meter) covers(rec Recorded) bool {
 func (m *Meter) stamp() eventlog.Stamp {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := m.clockLocked()
-	s := eventlog.Stamp{Millis: now.UnixMilli(), Boot: m.state.Boot, Uptime: uint32(m.cfg.Uptime() / time.Second)}
-	if now.UnixMilli() < m.notBefore {
+	millis, trusted := m.stampMillis()
+	s := eventlog.Stamp{Millis: millis, Boot: m.state.Boot, Uptime: uint32(m.cfg.Uptime() / time.Second)}
+	if !trusted {
 		s.Flags |= eventlog.FlagClockUntrusted
 	}
 	if !m.up {

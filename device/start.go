@@ -73,7 +73,7 @@ func (m *Meter) start(ctx context.Context, born bool) error {
 	}
 	m.setUp(infoErr == nil)
 	m.state.Boot = max(m.state.Boot, found.LastBoot) + 1
-	m.notBefore = found.LastMillis - clockJump.Milliseconds()
+	m.notBefore = found.LastMillis
 	if born {
 		if err := m.state.save(m.dir); err != nil {
 			return err

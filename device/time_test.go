@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/meterseal/meterseal/device"
 	"github.com/meterseal/meterseal/echonet/meter"
@@ -91,8 +92,8 @@ func TestWallClockSchedulesNothing(t *testing.T) {
 		if got := list[4].Time(); !got.Equal(r.Clock().Round(time.Millisecond)) {
 			t.Errorf("BOOT at %v, the clock shows %v", got, r.Clock())
 		}
-		if list[4].Flags&eventlog.FlagClockUntrusted == 0 {
-			t.Error("a clock that shows less than the log is trusted at start")
+		if list[4].Flags&eventlog.FlagClockUntrusted != 0 {
+			t.Error("a clock that goes on from CLOCK_SET is not trusted at start")
 		}
 	})
 }
@@ -120,6 +121,110 @@ func TestHostClockThatJumpsIsRecorded(t *testing.T) {
 		if n := count(list, eventlog.CodeClockSet); n != 1 || set.Source != eventlog.ClockSync || set.New-set.Old != 3600*1000 {
 			t.Errorf("%d CLOCK_SET, the last one %+v", n, set)
 		}
+	})
+}
+
+// TestTimeNeverGoesBackInSilence moves the host's clock in small steps and in
+// large ones, on and off, while the meter runs and while it is off. The time of a record
+// is never before that of the last one, unless CLOCK_SET says so, or the meter
+// itself does not trust it.
+func TestTimeNeverGoesBackInSilence(t *testing.T) {
+	type step struct {
+		off     bool // while the meter is off
+		by      time.Duration
+		passing time.Duration // what goes by after it
+	}
+	steps := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
+		return step{
+			rapid.IntRange(0, 4).Draw(t, "off") == 0,
+			time.Duration(rapid.IntRange(-5000, 4000).Draw(t, "ms")) * time.Millisecond,
+			time.Duration(rapid.IntRange(0, 1500).Draw(t, "ms passing")) * time.Millisecond,
+		}
+	}), 1, 30)
+	rapid.Check(t, func(rt *rapid.T) {
+		life := steps.Draw(rt, "life")
+		ok := t.Run("life", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var ahead atomic.Int64
+				r := newRig(t)
+				began := time.Now()
+				r.cfg.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())).Round(0) }
+				r.cfg.Uptime = func() time.Duration { return time.Since(began) }
+				r.start()
+				for _, s := range life {
+					if s.off {
+						r.close()
+						began = time.Now()
+					}
+					ahead.Add(int64(s.by))
+					if s.off {
+						r.start()
+					}
+					r.record(coverOpened)
+					time.Sleep(s.passing)
+				}
+				r.close()
+				list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
+				assertTimeGoesOn(t, list)
+			})
+		})
+		if !ok {
+			rt.Fatalf("steps of the clock: %+v", life)
+		}
+	})
+}
+
+func assertTimeGoesOn(t *testing.T, list []entry) {
+	t.Helper()
+	last := list[0].Millis
+	for _, e := range list {
+		if e.Millis < last && e.Flags&eventlog.FlagClockUntrusted == 0 {
+			t.Errorf("record %d, %v, is %d ms before what was told before it", e.Seq, e.Event(), last-e.Millis)
+		}
+		last = e.Millis
+		if set, ok := e.payload.(*eventlog.ClockSet); ok {
+			last = set.New
+		}
+	}
+}
+
+// TestSmallStepsBackAreHeld: below two seconds nothing is said; what adds up to
+// more is.
+func TestSmallStepsBackAreHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ahead atomic.Int64
+		r := newRig(t)
+		began := time.Now()
+		r.cfg.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())).Round(0) }
+		r.cfg.Uptime = func() time.Duration { return time.Since(began) }
+		r.start()
+		for range 3 {
+			r.record(powerUp)
+			ahead.Add(int64(-1500 * time.Millisecond))
+		}
+		r.record(powerUp)
+		r.close()
+		ahead.Add(int64(-time.Second)) // while it is off
+		r.start()
+		time.Sleep(3 * time.Second)
+		r.record(powerUp)
+		r.close()
+		list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
+		if diff := cmp.Diff(events(list)[2:], []string{"0/2", "0/2", "CLOCK_SET", "0/2", "0/2", "BOOT", "0/2"}); diff != "" {
+			t.Error(diff)
+		}
+		if list[3].Millis != list[2].Millis {
+			t.Errorf("a step back of 1.5 s moved the time by %d ms", list[3].Millis-list[2].Millis)
+		}
+		set := find[*eventlog.ClockSet](t, list)
+		if set.Old != list[3].Millis || set.Old-set.New != 3000 {
+			t.Errorf("CLOCK_SET says %+v", set)
+		}
+		untrusted := func(e entry) bool { return e.Flags&eventlog.FlagClockUntrusted != 0 }
+		if !untrusted(list[7]) || untrusted(list[8]) {
+			t.Errorf("behind the log: trusted %t; when it has passed it: trusted %t", !untrusted(list[7]), !untrusted(list[8]))
+		}
+		assertTimeGoesOn(t, list)
 	})
 }
 
