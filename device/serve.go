@@ -1,6 +1,7 @@
 package device
 
 import (
+	"bytes"
 	"context"
 	"time"
 
@@ -64,12 +65,16 @@ func (m *Meter) Serve(ctx context.Context, links []echonet.Link) error {
 }
 
 // rememberLocation keeps the installation location over restarts. It is called
-// while a message is answered, so it leaves the writing to Run.
+// while a message is answered, so it leaves the writing to Run. The same location
+// again wears out no flash.
 func (m *Meter) rememberLocation(edt []byte) {
 	m.mu.Lock()
+	same := bytes.Equal(m.state.Location, edt)
 	m.state.Location = edt
 	m.mu.Unlock()
-	m.markDirty()
+	if !same {
+		m.markDirty()
+	}
 }
 
 // announceGap is the least time between two announcements of F0.

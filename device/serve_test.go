@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -427,6 +429,31 @@ func TestReadingsNeverWaitForTheLog(t *testing.T) {
 		if err := <-blocked; err != nil || time.Since(began) > 2*time.Second {
 			t.Errorf("the event was recorded after %v: %v", time.Since(began), err)
 		}
+	})
+}
+
+// TestSameLocationWritesNothing: anybody on the link may set it, as often as
+// they like.
+func TestSameLocationWritesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t).start()
+		path := filepath.Join(r.cfg.Dir, "meter.json")
+		set := func(location byte) os.FileInfo {
+			t.Helper()
+			if !r.set(meter.EPCLocation, []byte{location}) {
+				t.Error("the location was refused")
+			}
+			synctest.Wait()
+			return must(os.Stat(path))
+		}
+		first := set(0x08)
+		if again := set(0x08); !os.SameFile(first, again) {
+			t.Error("the same location was written again")
+		}
+		if other := set(0x10); os.SameFile(first, other) {
+			t.Error("another location was not written")
+		}
+		r.close()
 	})
 }
 
