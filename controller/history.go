@@ -98,7 +98,9 @@ func (r *Reader) selectDay(ctx context.Context, ago byte) ([]echonet.Property, e
 	if err == nil || !errors.As(err, &sna) && !errors.Is(err, echonet.ErrTimeout) {
 		return ps, err
 	}
-	if err := r.end.setC(ctx, meter.EPCDay, []byte{ago}); err != nil {
+	if err := r.end.setC(ctx, meter.EPCDay, []byte{ago}); errors.As(err, &sna) {
+		return nil, fmt.Errorf("%w: it refuses %d days ago", ErrHistory, ago)
+	} else if err != nil {
 		return nil, fmt.Errorf("controller: choose the day of the history: %w", err)
 	}
 	if ps, err = r.end.get(ctx, epcs...); errors.As(err, &sna) {
