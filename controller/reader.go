@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/meterseal/meterseal/echonet"
 	"github.com/meterseal/meterseal/echonet/meter"
@@ -32,8 +33,8 @@ type HalfHour struct {
 // would put an energy account wrong by a factor of ten.
 type Readings struct {
 	Manufacturer [3]byte // 8A
-	Serial       string  // 8D, without padding; "" if it has none
-	Release      byte    // 82, the letter of the appendix; 0 if not known
+	Serial       string  // 8D, without padding, what is not printable replaced by U+FFFD; "" if it has none
+	Release      byte    // 82, the letter of the appendix, printable ASCII; 0 if not known
 	Maps         echonet.PropertyMaps
 	Scale        Value[meter.Scale] // D3 and E1
 	Digits       int                // D7, 0 if not known
@@ -184,9 +185,9 @@ func (r *Reader) take(epc byte, edt []byte, now time.Time) {
 			r.r.Manufacturer = [3]byte(edt)
 		}
 	case meter.EPCSerial:
-		r.r.Serial = strings.TrimRight(strings.ToValidUTF8(string(edt), ""), " \x00")
+		r.r.Serial = printable(strings.TrimRight(string(edt), " \x00"))
 	case meter.EPCVersion:
-		if len(edt) == 4 {
+		if len(edt) == 4 && unicode.IsPrint(rune(edt[2])) && edt[2] < unicode.MaxASCII {
 			r.r.Release = edt[2]
 		}
 	case echonet.EPCAnnounceMap:
@@ -221,6 +222,17 @@ func (r *Reader) take(epc byte, edt []byte, now time.Time) {
 	case meter.EPCHalfReverse:
 		r.halfHour(regHalfExport, edt, now)
 	}
+}
+
+// printable replaces what a terminal could take for a command: whoever is on the
+// link may say anything.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
 }
 
 // value returns the value read, none if there was an error.

@@ -428,3 +428,23 @@ func TestInstanceListsOfAnySortAreTaken(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatAMeterIsCalledIsSafeToShow: a node on the link may say anything.
+func TestWhatAMeterIsCalledIsSafeToShow(t *testing.T) {
+	r := controller.NewReader(nil, controller.Meter{}, nil)
+	for edt, want := range map[string]string{
+		"MS0000000001":             "MS0000000001",
+		"MS 1\x00\x00\x00        ": "MS 1",
+		"\x1b]0;gotcha\x07":        "\uFFFD]0;gotcha\uFFFD",
+		"a\r\nb\u202Ec\x9b":        "a\uFFFD\uFFFDb\uFFFDc\uFFFD",
+	} {
+		r.Take([]echonet.Property{{EPC: meter.EPCSerial, EDT: []byte(edt)}, {EPC: meter.EPCVersion, EDT: []byte("\x00\x00\x1b\x00")}})
+		if g := r.Readings(); g.Serial != want || g.Release != 0 {
+			t.Errorf("%q, release %q, want %q and none", g.Serial, g.Release, want)
+		}
+	}
+	r.Take([]echonet.Property{{EPC: meter.EPCVersion, EDT: []byte("\x00\x00R\x00")}})
+	if g := r.Readings(); g.Release != 'R' {
+		t.Errorf("release %q", g.Release)
+	}
+}

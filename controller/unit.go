@@ -194,6 +194,9 @@ func (u *unit) online(r Readings) {
 		if len(r.Serial) == 12 {
 			copy(s.Meter[:3], r.Manufacturer[:])
 			copy(s.Meter[3:], r.Serial)
+			if !s.Meter.Valid() { // not what the meter said
+				s.Meter = eventlog.MeterID{}
+			}
 		}
 	})
 }
