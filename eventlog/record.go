@@ -138,21 +138,25 @@ func (r *Record) Next(b []byte) (int, error) {
 	if recordSize(n) != size || b[24]&^flagsKnown != 0 || b[27] != 0 {
 		return 0, ErrRecord
 	}
-	for _, c := range b[recordHead+n : size-4] {
-		if c != 0 {
-			return 0, ErrRecord
-		}
+	pad, bits := b[recordHead+n:size-4], uint64(0)
+	for ; len(pad) >= 8; pad = pad[8:] {
+		bits |= binary.BigEndian.Uint64(pad)
 	}
-	*r = Record{
-		Class:   Class(b[26]),
-		Code:    binary.BigEndian.Uint16(b[2:]),
-		Seq:     binary.BigEndian.Uint32(b[4:]),
-		Millis:  int64(binary.BigEndian.Uint64(b[8:])),
-		Boot:    binary.BigEndian.Uint32(b[16:]),
-		Uptime:  binary.BigEndian.Uint32(b[20:]),
-		Flags:   b[24],
-		Payload: b[recordHead : recordHead+n : recordHead+n],
+	for _, c := range pad {
+		bits |= uint64(c)
 	}
+	if bits != 0 {
+		return 0, ErrRecord
+	}
+	// Field by field: a literal would be put together elsewhere and copied.
+	r.Class = Class(b[26])
+	r.Code = binary.BigEndian.Uint16(b[2:])
+	r.Seq = binary.BigEndian.Uint32(b[4:])
+	r.Millis = int64(binary.BigEndian.Uint64(b[8:]))
+	r.Boot = binary.BigEndian.Uint32(b[16:])
+	r.Uptime = binary.BigEndian.Uint32(b[20:])
+	r.Flags = b[24]
+	r.Payload = b[recordHead : recordHead+n : recordHead+n]
 	return size, nil
 }
 
