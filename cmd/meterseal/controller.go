@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -49,6 +52,9 @@ loopback does.`,
 	f := c.Flags()
 	f.String("state", "", "state directory, for the spool; without one a restart loses what waits")
 	f.String("mdms", "", "URL of the MDMS; without one no evidence is carried")
+	f.String("mdms-ca", "", "PEM file with the certificate authority of the MDMS; default: those of the system")
+	f.String("tls-cert", "", "PEM file with our certificate chain, by which the MDMS knows us")
+	f.String("tls-key", "", "PEM file with the certificate's private key")
 	f.Duration("poll", time.Minute, "time between two readings")
 	f.Duration("collect-every", 5*time.Minute, "time between two looks for new evidence, beside those that announcements cause")
 	f.String("config", "", "TOML file with flags")
@@ -169,6 +175,10 @@ func runController(c *cobra.Command, _ []string) error {
 	cfg.MDMS, _ = f.GetString("mdms")
 	cfg.PollEvery, _ = f.GetDuration("poll")
 	cfg.CollectEvery, _ = f.GetDuration("collect-every")
+	var err error
+	if cfg.HTTP, err = mdmsClient(c); err != nil {
+		return err
+	}
 	if dir, _ := f.GetString("state"); dir != "" {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("state directory: %w", err)
@@ -198,6 +208,37 @@ func runController(c *cobra.Command, _ []string) error {
 	}
 	ready(c.OutOrStdout(), pairs...)
 	return h.once(c.Context(), h.Run)
+}
+
+// mdmsClient makes the HTTP client that speaks to the MDMS.
+func mdmsClient(c *cobra.Command) (*http.Client, error) {
+	f := c.Flags()
+	cfg := &tls.Config{MinVersion: tls.VersionTLS13}
+	if path, _ := f.GetString("mdms-ca"); path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("certificate authority: %w", err)
+		}
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("certificate authority: %s has no PEM block CERTIFICATE", path)
+		}
+	}
+	cert, _ := f.GetString("tls-cert")
+	key, _ := f.GetString("tls-key")
+	switch {
+	case (cert == "") != (key == ""):
+		return nil, usagef("--tls-cert and --tls-key go together")
+	case cert != "":
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("certificate: %w", err)
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = cfg
+	return &http.Client{Transport: t}, nil
 }
 
 func newControllerRead() *cobra.Command {

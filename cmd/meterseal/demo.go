@@ -139,7 +139,7 @@ func (d *demo) line(name, format string, args ...any) {
 
 // path starts the parts and shows how events become verdicts.
 func (d *demo) path(ctx context.Context) (err error) {
-	d.say("The path from an event to a verdict\n")
+	d.say("The path from an event to a verdict\n\nfirst start of the meter: a log is born")
 	if d.mdms, err = newLabMDMS(ctx, d.dir, d.log, nil); err != nil {
 		return err
 	}
@@ -215,8 +215,9 @@ func (d *demo) relay(ctx context.Context, head controller.Head) (controller.Head
 		return head, err
 	}
 	after := d.courier.node.Stats()
-	d.line("collect", "%d log bytes in %d windows, %d round trips, %d frames", got.Stats.Bytes, got.Stats.Windows, got.Stats.RoundTrips,
-		after.Sent-before.Sent+after.Received-before.Received)
+	frames := int(after.Sent - before.Sent + after.Received - before.Received)
+	d.line("collect", "%s of log in %s, %s, %d frames; %d more asked what the meter offers", plural(int(got.Stats.Bytes), "byte"),
+		plural(got.Stats.Windows, "window"), plural(got.Stats.RoundTrips, "round trip"), 2*got.Stats.RoundTrips, frames-2*got.Stats.RoundTrips)
 	b, err := got.Bundle.AppendBinary(nil)
 	if err != nil {
 		return head, err
@@ -229,6 +230,13 @@ func (d *demo) relay(ctx context.Context, head controller.Head) (controller.Head
 	}
 	d.line("verdict", "%s (%s): segment %d is verified up to byte %d, sequence %d", a.Verdict, a.Outcome, a.Head.Segment, a.Head.Length, a.Head.LastSeq)
 	return controller.Head{Segment: a.Head.Segment, Length: a.Head.Length, Digest: a.Head.Digest}, nil
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // askForSeal has the MDMS challenge the meter, and the courier carry both ways.

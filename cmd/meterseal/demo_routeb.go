@@ -88,8 +88,8 @@ func (d *demo) relayOver(ctx context.Context, conn *routeb.Conn, s *session, hea
 	if err != nil {
 		return err
 	}
-	d.line("collect", "%d log bytes in %d windows, %d round trips, %.1f s of radio time", got.Stats.Bytes, got.Stats.Windows, got.Stats.RoundTrips,
-		radioSpeed*time.Since(start).Seconds())
+	d.line("collect", "%s of log in %s, %s, %.1f s of radio time", plural(int(got.Stats.Bytes), "byte"), plural(got.Stats.Windows, "window"),
+		plural(got.Stats.RoundTrips, "round trip"), radioSpeed*time.Since(start).Seconds())
 	a, err := d.mdms.post(ctx, got.Bundle)
 	if err != nil {
 		return err
