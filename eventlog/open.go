@@ -111,14 +111,15 @@ func (o *opening) untouched() bool {
 	return len(o.found) == 0 && len(o.inv.seals) == 0 && last(o.inv.segments) <= 1
 }
 
-// firstStarts is how many first starts may be interrupted, each with a signature.
-const firstStarts = 16
+// MaxFirstStarts is how many first starts may be interrupted, each with a
+// signature, before the key counts as one that has signed a log.
+const MaxFirstStarts = 16
 
 // firstStart begins segment 1. What an interrupted first start has left is
 // removed: no seal tells it from what somebody else has put there.
 func (o *opening) firstStart() error {
 	o.rec.First = true
-	if c := o.counter; c != nil && o.terms.scheme == SchemeCounter && c.Key == o.terms.key && c.Counter > firstStarts {
+	if c := o.counter; c != nil && o.terms.scheme == SchemeCounter && c.Key == o.terms.key && c.Counter > MaxFirstStarts {
 		return fmt.Errorf("%w: its counter is %d", ErrSignedBefore, c.Counter)
 	}
 	if f, ok := o.files[1]; ok {
