@@ -292,3 +292,85 @@ func TestKeptSealOfTheDamagedSegment(t *testing.T) {
 		t.Errorf("segments %d to %d", r.log.Oldest(), r.log.Newest())
 	}
 }
+
+// TestPowerCutsWhileDamageIsDeclared cuts the power in each operation of the
+// start that finds seals removed. Whatever is left, the next start comes to the same:
+// one LOG_DAMAGED, and nothing of segment 1 is signed again.
+func TestPowerCutsWhileDamageIsDeclared(t *testing.T) {
+	r, disk := sealedRig(t, eventlog.SchemeCounter)
+	older := diskBytes(t, disk, "seals")
+	for range 3 {
+		r.append(fraud, nil)
+		r.seal()
+	}
+	r.close()
+	edit(t, disk, "seals", func([]byte) []byte { return older })
+	forge(t, disk, "00000001.seg", sealedSize)
+	asFound := diskBytes(t, disk, "00000001.seg")
+	start := func(r *rig) error {
+		r.cfg.Counter = r.asked()
+		log, rec, err := eventlog.Open(r.cfg)
+		if err != nil {
+			return err
+		}
+		r.log, r.rec, r.boot = log, rec, rec.LastBoot+1
+		c := rec.Counters(true, r.counter)
+		if err := log.Begin(r.stamp(), c); err != nil {
+			return err
+		}
+		if _, err := log.AppendPayload(r.stamp(), eventlog.CodeBoot, &eventlog.Boot{Counters: c}); err != nil {
+			return err
+		}
+		s, err := r.sign()
+		if err != nil {
+			return err
+		}
+		return log.StoreSeal(s)
+	}
+	cuts := 0
+	for op := 1; ; op++ {
+		cut := *r
+		d := disk.Restart(0, 0)
+		cut.cfg.FS = d
+		d.CutAt(op)
+		err := start(&cut)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, durabletest.ErrPowerCut) {
+			t.Fatalf("operation %d: %v", op, err)
+		}
+		for i := range d.Outcomes() {
+			cuts++
+			again := cut
+			left := d.Restart(i, d.Torn())
+			again.cfg.FS = left
+			if err := start(&again); err != nil {
+				t.Fatalf("after a cut in operation %d: %v", op, err)
+			}
+			if !slices.Equal(diskBytes(t, left, "00000001.seg"), asFound) {
+				t.Errorf("after a cut in operation %d segment 1 is changed", op)
+			}
+			if s, _, _ := again.log.Seal(); s.Segment < 2 {
+				t.Errorf("after a cut in operation %d segment %d is sealed", op, s.Segment)
+			}
+			damaged := 0
+			for n := again.log.Newest(); n > 1; n-- {
+				if _, ok := again.log.SegmentLength(n); !ok {
+					continue
+				}
+				for _, rec := range again.records(n) {
+					if rec.Class == eventlog.ClassSystem && rec.Code == eventlog.CodeLogDamaged {
+						damaged++
+					}
+				}
+			}
+			if damaged != 1 {
+				t.Errorf("after a cut in operation %d LOG_DAMAGED is there %d times", op, damaged)
+			}
+		}
+	}
+	if cuts < 10 {
+		t.Errorf("only %d power cuts", cuts)
+	}
+}
