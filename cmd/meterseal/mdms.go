@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -22,10 +23,12 @@ func newMDMS() *cobra.Command {
 enrolled for its meter, keeps what verified, and answers with receipts and
 challenges.
 
-Without a TLS certificate it listens on loopback only. The signing key for
+Without a TLS certificate it listens on loopback only. With one, couriers must
+show a certificate of their own. The signing key for
 receipts and challenges is made beside the store at the first start; meters are
 given its public half with "meterseal mdms key".`,
 		Example: `  meterseal mdms --store mdms.db
+  meterseal mdms --store mdms.db --listen 0.0.0.0:8288 --tls-cert cert.pem --tls-key key.pem --tls-client-ca couriers.pem
   meterseal mdms enrol --store mdms.db --meter FFFFFF-MS0000000001 --key meter1/meter.pem --scheme counter
   meterseal mdms meters --store mdms.db`,
 		Args:        cobra.NoArgs,
@@ -39,6 +42,7 @@ given its public half with "meterseal mdms key".`,
 	f.String("listen", "127.0.0.1:8288", "ADDR:PORT for HTTP; port 0 takes a free one")
 	f.String("tls-cert", "", "PEM file with the server's certificate chain; needed beyond loopback")
 	f.String("tls-key", "", "PEM file with the certificate's private key")
+	f.String("tls-client-ca", "", "PEM file with the authorities that couriers' certificates come from; needed with --tls-cert")
 	f.Duration("stale-after", 26*time.Hour, "time without a new seal after which a meter is STALE")
 	f.Duration("challenge-life", 2*time.Hour, "time that a meter has to answer a challenge")
 	f.String("config", "", "TOML file with flags")
@@ -67,6 +71,7 @@ func runMDMS(c *cobra.Command, _ []string) error {
 	s, _, err := openMDMS(c, func(cfg *mdms.Config) {
 		cfg.TLS.CertFile, _ = f.GetString("tls-cert")
 		cfg.TLS.KeyFile, _ = f.GetString("tls-key")
+		cfg.TLS.ClientCAFile, _ = f.GetString("tls-client-ca")
 		cfg.Limits.StaleAfter, _ = f.GetDuration("stale-after")
 		cfg.Limits.ChallengeLife, _ = f.GetDuration("challenge-life")
 	})
@@ -271,11 +276,21 @@ func stamp(t time.Time) string {
 
 func newAlerts() *cobra.Command {
 	c := &cobra.Command{
-		Use:     "alerts",
-		Short:   "List alerts that are not closed",
-		Example: "  meterseal mdms alerts --json",
-		Args:    cobra.NoArgs,
+		Use:   "alerts",
+		Short: "List alerts that are not closed; acknowledge or close one",
+		Example: `  meterseal mdms alerts --json
+  meterseal mdms alerts --close FFFFFF-MS0000000001/a1b2c3`,
+		Args: cobra.NoArgs,
 		RunE: withMDMS(func(c *cobra.Command, s *mdms.Server, _ []string) error {
+			for flag, state := range map[string]string{"ack": "acknowledged", "close": "closed", "reopen": "open"} {
+				which, _ := c.Flags().GetString(flag)
+				if which == "" {
+					continue
+				}
+				if err := setAlert(c.Context(), s, which, state); err != nil {
+					return err
+				}
+			}
 			all, _ := c.Flags().GetBool("all")
 			alerts, err := allAlerts(c.Context(), s, all)
 			if err != nil {
@@ -285,16 +300,31 @@ func newAlerts() *cobra.Command {
 				return printJSON(c.OutOrStdout(), alerts)
 			}
 			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "METER\tSTATUS\tKIND\tTIMES\tSINCE\tDETAIL")
+			fmt.Fprintln(w, "ALERT\tSTATUS\tKIND\tTIMES\tSINCE\tDETAIL")
 			for _, a := range alerts {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", a.Meter, a.Status, a.Kind, a.Count, stamp(a.OpenedAt), a.Detail)
+				fmt.Fprintf(w, "%s/%s\t%s\t%s\t%d\t%s\t%s\n", a.Meter, a.ID, a.Status, a.Kind, a.Count, stamp(a.OpenedAt), a.Detail)
 			}
 			return w.Flush()
 		}),
 	}
 	c.Flags().Bool("all", false, "list closed ones too")
+	c.Flags().String("ack", "", "METER/ALERT to mark as acknowledged")
+	c.Flags().String("close", "", "METER/ALERT to close: a person has looked into it")
+	c.Flags().String("reopen", "", "METER/ALERT to open again")
 	c.Flags().Bool("json", false, "print JSON")
 	return c
+}
+
+func setAlert(ctx context.Context, s *mdms.Server, which, state string) error {
+	i := strings.LastIndexByte(which, '/') // a serial number may hold a slash, an alert id does not
+	if i < 0 {
+		return usagef("alert %q: want METER/ALERT, as \"meterseal mdms alerts\" lists it", which)
+	}
+	id, err := eventlog.ParseMeterID(which[:i])
+	if err != nil {
+		return usagef("alert %q: %w", which, err)
+	}
+	return s.SetAlert(ctx, id, which[i+1:], state)
 }
 
 // allAlerts reads the pages of the list to the end.
