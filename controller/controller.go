@@ -20,7 +20,8 @@ type Controller struct {
 
 	mu       sync.Mutex // guards what follows
 	units    []*unit
-	seekers  map[chan Found]bool // who wants to hear of instances
+	seekers  map[chan Found]bool        // who wants to hear of instances
+	claims   map[eventlog.MeterID]*unit // which unit carries a meter's evidence
 	carried  map[[32]byte]time.Time
 	arrivals chan Found // of meters, to Run; nil when it does not run
 	ready    chan struct{}
@@ -31,11 +32,14 @@ func New(c Config) *Controller {
 	ctl := &Controller{
 		cfg:     c.withDefaults(),
 		seekers: map[chan Found]bool{},
+		claims:  map[eventlog.MeterID]*unit{},
 		carried: map[[32]byte]time.Time{},
 		ready:   make(chan struct{}, 1),
 	}
-	for _, m := range c.Meters {
-		ctl.units = append(ctl.units, newUnit(ctl, m))
+	for i, m := range c.Meters {
+		u := newUnit(ctl, m, i)
+		u.configured = true
+		ctl.units = append(ctl.units, u)
 	}
 	return ctl
 }
@@ -103,7 +107,7 @@ func (c *Controller) adopt(m Meter) *unit {
 			return nil
 		}
 	}
-	u := newUnit(c, m)
+	u := newUnit(c, m, len(c.units))
 	c.units = append(c.units, u)
 	c.cfg.Logger.Info("meter found", "addr", m.Addr, "object", m.object())
 	return u
@@ -186,10 +190,42 @@ func (c *Controller) unitAt(from net.Addr, object echonet.EOJ) *unit {
 	return found
 }
 
-// unitOf returns the unit that collects the evidence of a meter.
+// claim gives a unit the evidence of a meter to carry, and takes what it had
+// before. It reports false if another unit has that meter: whoever is on the link
+// can say that it is any meter, so that the first one counts while it answers, and
+// one that was configured before those that were found. The zero id is nobody's.
+func (c *Controller) claim(u *unit, id eventlog.MeterID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for had, by := range c.claims {
+		if by == u && had != id {
+			delete(c.claims, had)
+		}
+	}
+	if id == (eventlog.MeterID{}) {
+		return true
+	}
+	other := c.claims[id]
+	if other != nil && other != u {
+		if other.configured && !u.configured || other.configured == u.configured && !other.snapshot().silent() {
+			return false
+		}
+	}
+	c.claims[id] = u
+	return true
+}
+
+// unitOf returns the unit that carries the evidence of a meter, nil if none does.
 func (c *Controller) unitOf(id eventlog.MeterID) *unit {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.claims[id]
+}
+
+// unitFrom returns the unit that is a source of the spool, nil if there is none.
+func (c *Controller) unitFrom(s Source) *unit {
 	for _, u := range c.all() {
-		if u.collects() == id {
+		if u.source == s {
 			return u
 		}
 	}
@@ -203,7 +239,7 @@ func (c *Controller) delivered(d Delivery) {
 		log = c.cfg.Logger.Warn
 	}
 	log("bundle delivered", "meter", d.Entry.Meter, "outcome", d.Answer.Outcome, "verdict", d.Answer.Verdict, "reason", d.Reason)
-	if u := c.unitOf(d.Entry.Meter); u != nil {
+	if u := c.unitFrom(d.Entry.Source); u != nil && u.collects() == d.Entry.Meter {
 		u.delivered(d)
 	}
 	c.dispatch(d.Answer.Work)

@@ -61,7 +61,7 @@ func (u *unit) need(h Head) {
 // waiting returns how many bundles of the meter wait. u.mu may be held.
 func (u *unit) waiting() (n int) {
 	for _, e := range u.ctl.spool.Waiting() {
-		if e.Meter == u.collector {
+		if e.Source == u.source && e.Meter == u.collector {
 			n++
 		}
 	}
@@ -83,6 +83,7 @@ func (u *unit) carry(w Work) bool {
 func (u *unit) courier(ctx context.Context) {
 	c := NewCollector(u.ctl.cfg.Node, u.meter, u.ctl.cfg.Collect)
 	wait := backoff{base: startBase}
+	var warned eventlog.MeterID // of that meter's other unit
 	for ctx.Err() == nil {
 		if !u.wait(ctx, u.started, 0) {
 			return
@@ -100,7 +101,18 @@ func (u *unit) courier(ctx context.Context) {
 			continue
 		}
 		wait.reset()
-		u.setCollector(c.Meter())
+		if !u.setCollector(c.Meter()) {
+			if warned != c.Meter() {
+				warned = c.Meter()
+				u.ctl.cfg.Logger.Warn("a node says that it is a meter that another one is", "addr", u.snapshot().Addr, "meter", warned)
+			}
+			u.evidence(EvidenceTaken, nil)
+			if u.wait(ctx, u.started, u.ctl.cfg.CollectEvery) { // the other may have gone by then
+				poke(u.started)
+			}
+			continue
+		}
+		warned = eventlog.MeterID{}
 		poke(u.ctl.ready)
 		u.attend(ctx, c)
 	}
@@ -124,12 +136,19 @@ func (u *unit) wait(ctx context.Context, c <-chan struct{}, d time.Duration) boo
 	return true
 }
 
-func (u *unit) setCollector(id eventlog.MeterID) {
+// setCollector makes the unit carry the evidence of a meter, of none if id is
+// zero. It reports false, and carries none, if another unit has that meter.
+func (u *unit) setCollector(id eventlog.MeterID) bool {
+	ok := u.ctl.claim(u, id)
+	if !ok {
+		id = eventlog.MeterID{}
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.collector != id {
 		u.collector, u.delivery = id, delivery{again: backoff{base: 30 * time.Second}}
 	}
+	return ok
 }
 
 func (u *unit) evidence(status EvidenceStatus, err error) {
@@ -175,6 +194,12 @@ func (u *unit) attend(ctx context.Context, c *Collector) {
 		case <-room:
 		case <-u.looks:
 		case <-look.C:
+		}
+		if u.ctl.unitOf(c.Meter()) != u { // it is found elsewhere now
+			u.setCollector(eventlog.MeterID{})
+			u.evidence(EvidenceTaken, nil)
+			poke(u.started) // to look whether it comes back
+			return
 		}
 		err := u.collect(ctx, c)
 		next := u.ctl.cfg.CollectEvery
@@ -291,7 +316,7 @@ func (u *unit) want(ctx context.Context) (Want, error) {
 	if d.need != nil {
 		return Want{Head: *d.need, Again: true}, nil
 	}
-	if e, ok := u.ctl.spool.Last(id); ok {
+	if e, ok := u.ctl.spool.Last(u.source, id); ok {
 		return Want{Head: e.Head}, nil
 	}
 	if d.head != nil {
@@ -317,7 +342,7 @@ func (u *unit) keep(ctx context.Context, b *eventlog.Bundle, w Want) error {
 	}
 	for {
 		changed := u.ctl.spool.Changed() // before the try, or a change between them is lost
-		_, err := put(b)
+		_, err := put(u.source, b)
 		if err == nil {
 			return nil
 		}

@@ -21,6 +21,7 @@ type air struct {
 	frames []sent
 	faults *faults
 	jam    func(f echonet.Frame) bool // frames that are lost
+	silent map[string]bool            // addresses from which nothing comes any more
 }
 
 // sent is a frame as it was put on the air.
@@ -66,7 +67,7 @@ func (s *socket) WriteTo(b []byte, to net.Addr) (int, error) {
 	s.air.mu.Lock()
 	defer s.air.mu.Unlock()
 	s.air.frames = append(s.air.frames, sent{s.LocalAddr(), f})
-	if s.air.jam == nil || !s.air.jam(f) {
+	if (s.air.jam == nil || !s.air.jam(f)) && !s.air.silent[s.LocalAddr().String()] {
 		s.air.faults.carry(func() { _, _ = s.Conn.WriteTo(b, to) })
 	}
 	return len(b), nil
@@ -122,6 +123,16 @@ func (a *air) jamming(match func(echonet.Frame) bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.jam = match
+}
+
+// silence takes a node off the air.
+func (a *air) silence(n byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.silent == nil {
+		a.silent = map[string]bool{}
+	}
+	a.silent[addrOf(n).String()] = true
 }
 
 // node serves a node on the air until the test ends.

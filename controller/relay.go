@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
-
-	"github.com/meterseal/meterseal/eventlog"
 )
 
 // Relay posts what waits in a spool to the MDMS, oldest first, until it is
@@ -55,7 +53,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	if r.Logger == nil {
 		r.Logger = slog.New(slog.DiscardHandler)
 	}
-	p := poster{r, map[eventlog.MeterID]*hold{}, make(chan struct{}, 1)}
+	p := poster{r, map[queue]*hold{}, make(chan struct{}, 1)}
 	wait := backoff{base: time.Second}
 	for ctx.Err() == nil {
 		changed := r.Spool.Changed() // before the look, or a change between them is lost
@@ -89,20 +87,20 @@ func (r *Relay) Run(ctx context.Context) error {
 // poster is one run of a relay.
 type poster struct {
 	*Relay
-	holds map[eventlog.MeterID]*hold
+	holds map[queue]*hold
 	wake  chan struct{} // gets a value when a hold ends
 }
 
-// next returns the oldest bundle that may be posted: of each meter its oldest
-// only, since later ones build on it.
+// next returns the oldest bundle that may be posted: of each source and meter
+// its oldest only, since later ones build on it.
 func (p *poster) next() (Entry, bool) {
-	seen := map[eventlog.MeterID]bool{}
+	seen := map[queue]bool{}
 	for _, e := range p.Spool.Waiting() {
-		if seen[e.Meter] {
+		if seen[e.queue()] {
 			continue
 		}
-		seen[e.Meter] = true
-		h := p.holds[e.Meter]
+		seen[e.queue()] = true
+		h := p.holds[e.queue()]
 		if h == nil || h.id != e.ID {
 			return e, true
 		}
@@ -139,16 +137,16 @@ func (p *poster) post(ctx context.Context, e Entry) error {
 	}
 	switch d.Answer.Outcome {
 	case NeedFrom:
-		h := p.holds[e.Meter]
+		h := p.holds[e.queue()]
 		if h == nil {
 			h = &hold{wait: backoff{base: time.Minute}}
-			p.holds[e.Meter] = h
+			p.holds[e.queue()] = h
 		}
 		h.extend(e.ID, func() { poke(p.wake) })
 	case Rejected:
 		err = p.Spool.Reject(e, d.Reason)
 	default:
-		delete(p.holds, e.Meter)
+		delete(p.holds, e.queue())
 		err = p.Spool.Remove(e)
 	}
 	if err != nil {

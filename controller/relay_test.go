@@ -257,7 +257,7 @@ func TestOneMetersTroubleDoesNotHoldUpAnother(t *testing.T) {
 		if d := <-out; d.Answer.Outcome != controller.NeedFrom || d.Entry.ID != 1 {
 			t.Errorf("after a while: %+v", d)
 		}
-		if _, err := s.Replace(bundle(1, 10, 4)); err != nil {
+		if _, err := s.Replace(0, bundle(1, 10, 4)); err != nil {
 			t.Fatal(err)
 		}
 		start := time.Now()

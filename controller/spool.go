@@ -29,13 +29,45 @@ type SpoolConfig struct {
 	Rejected int64
 }
 
+// Source tells apart who collected a bundle, since what a bundle says of itself
+// is anybody's word: bundles of one source never stand in for those of another.
+// 0 is a source like any other.
+type Source uint64
+
 // Entry is a bundle in the spool.
 type Entry struct {
-	ID    uint64 // ascending in the order of collection
-	Meter eventlog.MeterID
-	Head  Head  // what the receiver has after this bundle
-	Size  int64 // bytes
-	data  []byte
+	ID     uint64 // ascending in the order of collection
+	Source Source
+	Meter  eventlog.MeterID
+	Head   Head  // what the receiver has after this bundle
+	Size   int64 // bytes
+	data   []byte
+}
+
+// queue is a line of bundles that build on each other.
+type queue struct {
+	source Source
+	meter  eventlog.MeterID
+}
+
+func (e Entry) queue() queue { return queue{e.Source, e.Meter} }
+
+// name returns the name of the entry's file with that extension.
+func (e Entry) name(ext string) string {
+	if e.Source == 0 {
+		return fmt.Sprintf("%016x%s", e.ID, ext)
+	}
+	return fmt.Sprintf("%016x-%016x%s", e.ID, uint64(e.Source), ext)
+}
+
+// parseName is the inverse of Entry.name.
+func parseName(name string) (e Entry, ext string, ok bool) {
+	stem, ext, _ := strings.Cut(name, ".")
+	id, source, _ := strings.Cut(stem, "-")
+	n, err := strconv.ParseUint(id, 16, 64)
+	m, _ := strconv.ParseUint(source, 16, 64) // what is not a number is not written so
+	e, ext = Entry{ID: n, Source: Source(m)}, "."+ext
+	return e, ext, err == nil && e.name(ext) == name
 }
 
 // charge is what the bundle counts against the limit.
@@ -46,9 +78,9 @@ func (e Entry) charge() int64 { return (e.Size + 4095) &^ 4095 }
 // spool takes no more: it never drops what waits. Its methods may be called
 // concurrently.
 //
-// On disk a bundle that waits is a file NNNNNNNNNNNNNNNN.mseal, named by its
-// hexadecimal id; a rejected one is NNNNNNNNNNNNNNNN.rejected, with the reason
-// beside it in NNNNNNNNNNNNNNNN.reason.
+// On disk a bundle that waits is a file ID-SOURCE.mseal, both of 16 hexadecimal
+// digits, or ID.mseal for source 0; a rejected one is ID-SOURCE.rejected, with the
+// reason beside it in ID-SOURCE.reason.
 type Spool struct {
 	cfg SpoolConfig
 	fs  durable.FS // nil: in memory
@@ -99,34 +131,32 @@ func (s *Spool) load() error {
 	if err != nil {
 		return err
 	}
-	var reasons []string
+	var reasons []Entry
 	for _, name := range names {
-		stem, ext, _ := strings.Cut(name, ".")
-		id, err := strconv.ParseUint(stem, 16, 64)
-		ext = "." + ext
+		e, ext, ok := parseName(name)
+		var err error
 		switch {
 		case strings.HasSuffix(name, durable.TempExt):
 			err = s.fs.Remove(name)
-		case err != nil || len(stem) != 16:
+		case !ok:
 			continue // not ours
 		case ext == reasonExt:
-			reasons, err = append(reasons, name), nil
+			reasons = append(reasons, e)
 		case ext == rejectedExt:
-			err = s.loadRejected(id, name)
+			err = s.loadRejected(e)
 		case ext == eventlog.BundleExt:
-			err = s.loadWaiting(id, name)
+			err = s.loadWaiting(e)
 		default:
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		s.next = max(s.next, id+1)
+		s.next = max(s.next, e.ID+1)
 	}
-	for _, name := range reasons {
-		stem, _, _ := strings.Cut(name, ".")
-		if !slices.ContainsFunc(s.rejected, func(e Entry) bool { return fileName(e.ID, "") == stem }) {
-			if err := s.fs.Remove(name); err != nil {
+	for _, r := range reasons {
+		if !slices.ContainsFunc(s.rejected, func(e Entry) bool { return e.ID == r.ID }) {
+			if err := s.fs.Remove(r.name(reasonExt)); err != nil {
 				return err
 			}
 		}
@@ -134,13 +164,13 @@ func (s *Spool) load() error {
 	return nil
 }
 
-func (s *Spool) loadWaiting(id uint64, name string) error {
-	data, err := durable.ReadFile(s.fs, name, eventlog.MaxBundle)
+func (s *Spool) loadWaiting(e Entry) error {
+	data, err := durable.ReadFile(s.fs, e.name(eventlog.BundleExt), eventlog.MaxBundle)
 	if err != nil {
 		return err
 	}
 	var b eventlog.Bundle
-	e := Entry{ID: id, Size: int64(len(data))}
+	e.Size = int64(len(data))
 	if err := b.UnmarshalBinary(data); err != nil {
 		// The disk has changed it. The MDMS could make nothing of it either.
 		return s.setAside(e, "unreadable in the spool: "+err.Error())
@@ -150,12 +180,12 @@ func (s *Spool) loadWaiting(id uint64, name string) error {
 	return nil
 }
 
-func (s *Spool) loadRejected(id uint64, name string) error {
-	data, err := durable.ReadFile(s.fs, name, eventlog.MaxBundle)
+func (s *Spool) loadRejected(e Entry) error {
+	data, err := durable.ReadFile(s.fs, e.name(rejectedExt), eventlog.MaxBundle)
 	if err != nil {
 		return err
 	}
-	e := Entry{ID: id, Size: int64(len(data))}
+	e.Size = int64(len(data))
 	var b eventlog.Bundle
 	if b.UnmarshalBinary(data) == nil {
 		e.Meter, e.Head = b.Meter, headAfter(&b)
@@ -174,33 +204,33 @@ func headAfter(b *eventlog.Bundle) Head {
 	return Head{Segment: p.Segment, Length: p.Offset + uint64(len(p.Log))}
 }
 
-func fileName(id uint64, ext string) string { return fmt.Sprintf("%016x%s", id, ext) }
-
-// Put adds a bundle; when it returns nil it is durable. ErrSpoolFull: it has to
+// Put adds a bundle of a source; when it returns nil it is durable. ErrSpoolFull: it has to
 // wait outside; ErrTooLarge: it would not fit an empty spool.
-func (s *Spool) Put(b *eventlog.Bundle) (Entry, error) {
+func (s *Spool) Put(from Source, b *eventlog.Bundle) (Entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.put(b, 0)
+	return s.put(from, b, 0)
 }
 
-// Replace adds a bundle in place of all that wait of the same meter: it was
-// collected anew, from where the MDMS asked for. They go when it is durable.
-func (s *Spool) Replace(b *eventlog.Bundle) (Entry, error) {
+// Replace adds a bundle in place of all that wait of the same source and meter:
+// it was collected anew, from where the MDMS asked for. They go when it is
+// durable.
+func (s *Spool) Replace(from Source, b *eventlog.Bundle) (Entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var freed int64
+	q := queue{from, b.Meter}
 	for _, e := range s.waiting {
-		if e.Meter == b.Meter {
+		if e.queue() == q {
 			freed += e.charge()
 		}
 	}
-	added, err := s.put(b, freed)
+	added, err := s.put(from, b, freed)
 	if err != nil {
 		return added, err
 	}
 	for _, e := range slices.Clone(s.waiting) {
-		if e.Meter == b.Meter && e.ID != added.ID {
+		if e.queue() == q && e.ID != added.ID {
 			if err := s.remove(e); err != nil {
 				return added, err
 			}
@@ -210,12 +240,12 @@ func (s *Spool) Replace(b *eventlog.Bundle) (Entry, error) {
 }
 
 // put adds a bundle where freed bytes will be free soon. s.mu is held.
-func (s *Spool) put(b *eventlog.Bundle, freed int64) (Entry, error) {
+func (s *Spool) put(from Source, b *eventlog.Bundle, freed int64) (Entry, error) {
 	data, err := b.AppendBinary(nil)
 	if err != nil {
 		return Entry{}, err
 	}
-	e := Entry{ID: s.next, Meter: b.Meter, Head: headAfter(b), Size: int64(len(data))}
+	e := Entry{ID: s.next, Source: from, Meter: b.Meter, Head: headAfter(b), Size: int64(len(data))}
 	switch {
 	case e.charge() > s.cfg.Limit:
 		return Entry{}, fmt.Errorf("%w: %d bytes, the spool's limit is %d", ErrTooLarge, len(data), s.cfg.Limit)
@@ -224,7 +254,7 @@ func (s *Spool) put(b *eventlog.Bundle, freed int64) (Entry, error) {
 	}
 	if s.fs == nil {
 		e.data = data
-	} else if err := durable.WriteFile(s.fs, fileName(e.ID, eventlog.BundleExt), data); err != nil {
+	} else if err := durable.WriteFile(s.fs, e.name(eventlog.BundleExt), data); err != nil {
 		return Entry{}, fmt.Errorf("controller: spool: %w", err)
 	}
 	s.next++
@@ -274,12 +304,12 @@ func (s *Spool) Rejected() []Entry {
 	return slices.Clone(s.rejected)
 }
 
-// Last returns the newest bundle that waits of a meter.
-func (s *Spool) Last(id eventlog.MeterID) (Entry, bool) {
+// Last returns the newest bundle that waits of a meter by a source.
+func (s *Spool) Last(from Source, id eventlog.MeterID) (Entry, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range slices.Backward(s.waiting) {
-		if e.Meter == id {
+		if e.queue() == (queue{from, id}) {
 			return e, true
 		}
 	}
@@ -291,7 +321,7 @@ func (s *Spool) Read(e Entry) ([]byte, error) {
 	if s.fs == nil {
 		return e.data, nil
 	}
-	data, err := durable.ReadFile(s.fs, fileName(e.ID, eventlog.BundleExt), eventlog.MaxBundle)
+	data, err := durable.ReadFile(s.fs, e.name(eventlog.BundleExt), eventlog.MaxBundle)
 	if err != nil {
 		return nil, fmt.Errorf("controller: spool: %w", err)
 	}
@@ -311,7 +341,7 @@ func (s *Spool) remove(e Entry) error {
 	if i < 0 {
 		return nil
 	}
-	if err := s.delete(fileName(e.ID, eventlog.BundleExt)); err != nil {
+	if err := s.delete(e.name(eventlog.BundleExt)); err != nil {
 		return err
 	}
 	s.waiting = slices.Delete(s.waiting, i, i+1)
@@ -351,9 +381,9 @@ func (s *Spool) Reject(e Entry, reason string) error {
 func (s *Spool) setAside(e Entry, reason string) error {
 	if s.fs != nil {
 		reason = strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "") + "\n"
-		err := durable.WriteFile(s.fs, fileName(e.ID, reasonExt), []byte(reason))
+		err := durable.WriteFile(s.fs, e.name(reasonExt), []byte(reason))
 		if err == nil {
-			err = s.fs.Rename(fileName(e.ID, eventlog.BundleExt), fileName(e.ID, rejectedExt))
+			err = s.fs.Rename(e.name(eventlog.BundleExt), e.name(rejectedExt))
 		}
 		if err == nil {
 			err = s.fs.SyncDir()
@@ -365,7 +395,7 @@ func (s *Spool) setAside(e Entry, reason string) error {
 	s.rejected = append(s.rejected, e)
 	for len(s.rejected) > 1 && sum(s.rejected) > s.cfg.Rejected {
 		old := s.rejected[0]
-		if err := errors.Join(s.delete(fileName(old.ID, rejectedExt)), s.delete(fileName(old.ID, reasonExt))); err != nil {
+		if err := errors.Join(s.delete(old.name(rejectedExt)), s.delete(old.name(reasonExt))); err != nil {
 			return err
 		}
 		s.rejected = s.rejected[1:]
@@ -378,7 +408,7 @@ func (s *Spool) Reason(e Entry) string {
 	if s.fs == nil {
 		return ""
 	}
-	data, err := durable.ReadFile(s.fs, fileName(e.ID, reasonExt), 2*maxReason)
+	data, err := durable.ReadFile(s.fs, e.name(reasonExt), 2*maxReason)
 	if err != nil {
 		return ""
 	}

@@ -36,7 +36,7 @@ func open(t testing.TB, c controller.SpoolConfig) *controller.Spool {
 
 func put(t testing.TB, s *controller.Spool, b *eventlog.Bundle) controller.Entry {
 	t.Helper()
-	e, err := s.Put(b)
+	e, err := s.Put(0, b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,11 +80,11 @@ func TestSpoolKeepsBundlesInOrderOverARestart(t *testing.T) {
 		if d := cmp.Diff([]int64{2, 3, 4}, content(t, s)); d != "" {
 			t.Errorf("dir %q: %s", dir, d)
 		}
-		last, ok := s.Last(bundle(1, 0, 0).Meter)
+		last, ok := s.Last(0, bundle(1, 0, 0).Meter)
 		if want := (controller.Head{Segment: 1, Length: 3*64 + 100}); !ok || last.Head != want {
 			t.Errorf("last %+v, want head %+v", last, want)
 		}
-		if _, ok := s.Last(bundle(9, 0, 0).Meter); ok {
+		if _, ok := s.Last(0, bundle(9, 0, 0).Meter); ok {
 			t.Error("a meter without bundles has a last one")
 		}
 	}
@@ -98,10 +98,10 @@ func TestAFullSpoolTakesNoMoreAndDropsNothing(t *testing.T) {
 	if s.Full() {
 		t.Error("full before its time")
 	}
-	if _, err := s.Put(bundle(1, 5000, 9)); !errors.Is(err, controller.ErrSpoolFull) {
+	if _, err := s.Put(0, bundle(1, 5000, 9)); !errors.Is(err, controller.ErrSpoolFull) {
 		t.Errorf("error %v", err)
 	}
-	if _, err := s.Put(bundle(1, 5*4096, 9)); !errors.Is(err, controller.ErrTooLarge) {
+	if _, err := s.Put(0, bundle(1, 5*4096, 9)); !errors.Is(err, controller.ErrTooLarge) {
 		t.Errorf("error %v", err)
 	}
 	last := put(t, s, bundle(1, 100, 4))
@@ -132,13 +132,13 @@ func TestReplaceTakesThePlaceOfAMetersBundles(t *testing.T) {
 		put(t, s, bundle(1, 100, i))
 	}
 	put(t, s, bundle(2, 100, 3))
-	if _, err := s.Replace(bundle(1, 4096, 4)); err != nil {
+	if _, err := s.Replace(0, bundle(1, 4096, 4)); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff([]int64{3, 4}, content(t, s)); d != "" {
 		t.Error(d)
 	}
-	if _, err := s.Replace(bundle(1, 3*4096, 5)); !errors.Is(err, controller.ErrSpoolFull) {
+	if _, err := s.Replace(0, bundle(1, 3*4096, 5)); !errors.Is(err, controller.ErrSpoolFull) {
 		t.Errorf("error %v", err)
 	}
 	if d := cmp.Diff([]int64{3, 4}, content(t, s)); d != "" {
@@ -231,9 +231,9 @@ func TestSpoolSurvivesPowerCutAtEveryOperation(t *testing.T) {
 		if err != nil {
 			return must, may
 		}
-		add := func(n int64, put func(*eventlog.Bundle) (controller.Entry, error)) (controller.Entry, bool) {
+		add := func(n int64, put func(controller.Source, *eventlog.Bundle) (controller.Entry, error)) (controller.Entry, bool) {
 			may[n] = true
-			e, err := put(bundle(1, 10, n))
+			e, err := put(0, bundle(1, 10, n))
 			must[n] = err == nil
 			return e, err == nil
 		}
@@ -303,12 +303,12 @@ func TestSpoolNeverExceedsItsLimit(t *testing.T) {
 			b := bundle(rapid.SampledFrom([]byte{1, 2}).Draw(t, "meter"), rapid.IntRange(0, 20000).Draw(t, "size"), 0)
 			switch rapid.SampledFrom([]string{"put", "replace", "remove", "reject"}).Draw(t, "step") {
 			case "put":
-				if e, err := s.Put(b); err == nil {
+				if e, err := s.Put(0, b); err == nil {
 					want = append(want, e.ID)
 				}
 			case "replace":
 				before := s.Waiting()
-				if e, err := s.Replace(b); err == nil {
+				if e, err := s.Replace(0, b); err == nil {
 					kept := want[:0:0]
 					for _, w := range before {
 						if w.Meter != b.Meter {
@@ -353,7 +353,7 @@ func TestSpoolSaysWhatIsWrong(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	s := open(t, controller.SpoolConfig{})
-	if _, err := s.Put(&eventlog.Bundle{}); err == nil {
+	if _, err := s.Put(0, &eventlog.Bundle{}); err == nil {
 		t.Error("a bundle without parts is taken")
 	}
 }

@@ -18,6 +18,9 @@ type State struct {
 	Evidence EvidenceState
 }
 
+// silent reports whether the meter was given up: it does not answer.
+func (s State) silent() bool { return !s.Online && !s.Since.IsZero() }
+
 // EvidenceStatus is how it stands with a meter's evidence.
 type EvidenceStatus string
 
@@ -27,6 +30,7 @@ const (
 	EvidenceUnsupported EvidenceStatus = "unsupported" // the meter offers none: a normal state
 	EvidenceNotSealed   EvidenceStatus = "not-sealed"  // the meter has sealed nothing yet
 	EvidenceNotEnrolled EvidenceStatus = "unknown-to-mdms"
+	EvidenceTaken       EvidenceStatus = "id-taken"   // another node is that meter here, and was first
 	EvidenceFull        EvidenceStatus = "spool-full" // waits until the MDMS takes some
 	EvidenceFailing     EvidenceStatus = "failing"    // see Err
 	EvidenceCurrent     EvidenceStatus = "current"    // all that was sealed is spooled or delivered

@@ -2,6 +2,9 @@ package controller
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -14,8 +17,10 @@ import (
 // unit is one meter of a controller: a goroutine that reads it and one that
 // carries its evidence. The node sees to it that their requests take turns.
 type unit struct {
-	ctl   *Controller
-	meter Meter
+	ctl        *Controller
+	meter      Meter
+	source     Source // of its bundles in the spool
+	configured bool   // rather than found
 
 	notes   chan []echonet.Property // announced values, to the reader
 	rejoins chan struct{}           // the meter's node has announced itself, to the reader
@@ -32,9 +37,10 @@ type unit struct {
 	observing sync.Mutex // held while Observe runs, so that calls keep their order
 }
 
-func newUnit(c *Controller, m Meter) *unit {
+// newUnit returns the unit of the n-th meter.
+func newUnit(c *Controller, m Meter, n int) *unit {
 	u := &unit{
-		ctl: c, meter: m,
+		ctl: c, meter: m, source: sourceOf(m, n),
 		notes:   make(chan []echonet.Property, 16),
 		rejoins: make(chan struct{}, 1),
 		joins:   make(chan struct{}, 1),
@@ -44,6 +50,18 @@ func newUnit(c *Controller, m Meter) *unit {
 	}
 	u.state.Object = m.object().String()
 	return u
+}
+
+// sourceOf returns what tells the n-th meter's bundles from those of others, the
+// same after a restart: the address where it is found, or, if that changes, its
+// place in the configuration.
+func sourceOf(m Meter, n int) Source {
+	at := fmt.Sprintf("meter %d", n)
+	if m.Locate == nil && m.Addr != nil {
+		at = m.Addr.String()
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %v", at, m.object()))
+	return Source(binary.BigEndian.Uint64(sum[:]))
 }
 
 // run reads and carries until ctx ends.
