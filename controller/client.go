@@ -37,7 +37,17 @@ type Answer struct {
 	NeedFrom *MDMSPosition `json:"need_from"`
 	Head     *MDMSHead     `json:"head"`
 	Findings []Finding     `json:"findings"`
+	Missing  []Missing     `json:"missing"`
 	Work     []Work        `json:"work"`
+}
+
+// Missing is a range of segments of a meter that the MDMS does not hold, or the
+// end of a single one.
+type Missing struct {
+	First uint32 `json:"first"`
+	Last  uint32 `json:"last"`
+	From  uint64 `json:"from"` // bytes that it holds of a single one
+	By    string `json:"by"`   // who says that they are gone: meter or courier
 }
 
 // MDMSPosition is a place in a meter's log.
@@ -152,6 +162,7 @@ type Client struct {
 const (
 	maxAnswer   = 1 << 20         // bytes of an answer that are read
 	maxFindings = 100             // of an answer that are kept
+	maxRanges   = 256             // of missing segments that are kept
 	maxText     = 200             // bytes of an error text that are kept
 	postTimeout = 2 * time.Minute // for a bundle of 8 MiB on a poor line
 	callTimeout = 30 * time.Second
@@ -201,6 +212,7 @@ func (c *Client) Post(ctx context.Context, bundle []byte) (Answer, error) {
 		return a, err
 	}
 	a.Findings = a.Findings[:min(len(a.Findings), maxFindings)]
+	a.Missing = a.Missing[:min(len(a.Missing), maxRanges)]
 	switch a.Outcome {
 	case Applied, Duplicate, Fork, Rejected:
 		return a, nil
@@ -213,19 +225,21 @@ func (c *Client) Post(ctx context.Context, bundle []byte) (Answer, error) {
 }
 
 // Head asks how far the MDMS has verified a meter's log: the zero Head if not at
-// all, ErrUnknownMeter if it does not know the meter.
-func (c *Client) Head(ctx context.Context, id eventlog.MeterID) (Head, error) {
+// all, ErrUnknownMeter if it does not know the meter. missing is what it does not
+// hold below that, at most 256 ranges.
+func (c *Client) Head(ctx context.Context, id eventlog.MeterID) (h Head, missing []Missing, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var a struct {
-		Head *MDMSHead `json:"head"`
+		Head    *MDMSHead `json:"head"`
+		Missing []Missing `json:"missing"`
 	}
-	err := c.call(ctx, http.MethodGet, "/v1/meters/"+url.PathEscape(id.String()), nil, &a)
+	err = c.call(ctx, http.MethodGet, "/v1/meters/"+url.PathEscape(id.String()), nil, &a)
 	var status *HTTPError
 	if errors.As(err, &status) && status.Status == http.StatusNotFound {
-		return Head{}, ErrUnknownMeter
+		return Head{}, nil, ErrUnknownMeter
 	}
-	return a.Head.head(), err
+	return a.Head.head(), a.Missing[:min(len(a.Missing), maxRanges)], err
 }
 
 // Work asks what there is to carry to the meters, and waits for it if there is

@@ -19,6 +19,11 @@ type Head struct {
 	Digest  eventlog.Digest // of those bytes; zeros if not known
 }
 
+// below reports whether a copy at head h has less of a log than one at head o.
+func (h Head) below(o Head) bool {
+	return h.Segment < o.Segment || h.Segment == o.Segment && h.Length < o.Length
+}
+
 // Want says what a collection is for. The zero value asks for the log from its
 // oldest segment on.
 type Want struct {

@@ -14,6 +14,23 @@ type delivery struct {
 	need  *Head   // what the MDMS asks for, nil if it asks for nothing
 	rest  bool    // it is too early to collect that
 	again backoff // between one such collection and the next
+
+	missing []Missing // what the MDMS misses below its head
+	missed  uint64    // how many segments that were when it was last said
+	resting bool      // it is too early to collect that
+	refill  backoff   // between one such collection and the next
+}
+
+// misses notes what the MDMS misses. u.mu is held.
+func (u *unit) misses(list []Missing) {
+	d, n := &u.delivery, uint64(0)
+	for _, m := range list {
+		n += uint64(m.Last) - uint64(m.First) + 1
+	}
+	if n < d.missed {
+		d.refill.reset() // it is getting somewhere
+	}
+	d.missing, d.missed = list, n
 }
 
 // delivered takes the relay's word. It is called from the relay's goroutine.
@@ -22,11 +39,11 @@ func (u *unit) delivered(d Delivery) {
 	if n := d.Answer.NeedFrom; d.Answer.Outcome == NeedFrom {
 		u.need(Head{Segment: n.Segment, Length: n.Offset})
 	} else {
-		again := u.delivery.again
+		u.delivery.head, u.delivery.need, u.delivery.rest = d.Answer.head(), nil, false
 		if d.Answer.Outcome == Applied || d.Answer.Outcome == Duplicate {
-			again.reset()
+			u.delivery.again.reset()
+			u.misses(d.Answer.Missing)
 		}
-		u.delivery = delivery{head: d.Answer.head(), again: again}
 	}
 	u.mu.Unlock()
 	u.update(func(s *State) {
@@ -146,7 +163,7 @@ func (u *unit) setCollector(id eventlog.MeterID) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.collector != id {
-		u.collector, u.delivery = id, delivery{again: backoff{base: 30 * time.Second}}
+		u.collector, u.delivery = id, delivery{again: backoff{base: 30 * time.Second}, refill: backoff{base: 30 * time.Second}}
 	}
 	return ok
 }
@@ -202,6 +219,9 @@ func (u *unit) attend(ctx context.Context, c *Collector) {
 			return
 		}
 		err := u.collect(ctx, c)
+		if err == nil {
+			err = u.fill(ctx, c)
+		}
 		next := u.ctl.cfg.CollectEvery
 		switch {
 		case errors.Is(err, ErrUnsupported):
@@ -278,13 +298,18 @@ func (u *unit) collect(ctx context.Context, c *Collector) error {
 // add takes what a collection brought.
 func (e *EvidenceState) add(got Collected, err error) {
 	e.Log = got.Status
-	e.Stats.RoundTrips += got.Stats.RoundTrips
-	e.Stats.Failures += got.Stats.Failures
-	e.Stats.Windows += got.Stats.Windows
-	e.Stats.Bytes += got.Stats.Bytes
+	e.cost(got.Stats)
 	if err == nil {
 		e.Collected = got.Head
 	}
+}
+
+// cost adds what a collection cost.
+func (e *EvidenceState) cost(s Stats) {
+	e.Stats.RoundTrips += s.RoundTrips
+	e.Stats.Failures += s.Failures
+	e.Stats.Windows += s.Windows
+	e.Stats.Bytes += s.Bytes
 }
 
 // failed shows why nothing was collected, and returns it.
@@ -316,18 +341,19 @@ func (u *unit) want(ctx context.Context) (Want, error) {
 	if d.need != nil {
 		return Want{Head: *d.need, Again: true}, nil
 	}
-	if e, ok := u.ctl.spool.Last(u.source, id); ok {
+	if e, ok := u.ctl.spool.Last(u.source, id); ok && (d.head == nil || !e.Head.below(*d.head)) {
 		return Want{Head: e.Head}, nil
 	}
 	if d.head != nil {
 		return Want{Head: *d.head}, nil
 	}
-	head, err := u.ctl.client.Head(ctx, id)
+	head, missing, err := u.ctl.client.Head(ctx, id)
 	if err != nil {
 		return Want{}, err
 	}
 	u.mu.Lock()
 	u.delivery.head = &head
+	u.misses(missing)
 	u.mu.Unlock()
 	return Want{Head: head}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -307,7 +308,7 @@ func TestClientReadsHeadAndWork(t *testing.T) {
 	mux.HandleFunc("GET /v1/meters/{id}", func(w http.ResponseWriter, r *http.Request) {
 		switch r.PathValue("id") {
 		case id.String():
-			fmt.Fprintf(w, `{"meter":%q,"head":{"segment":2,"length":6400,"digest":%q,"last_seq":9}}`, id, head.Digest)
+			fmt.Fprintf(w, `{"meter":%q,"head":{"segment":2,"length":6400,"digest":%q,"last_seq":9},"missing":[{"first":1,"last":1,"from":640,"by":"courier"}]}`, id, head.Digest)
 		case "FFFFFF-MS0000000002":
 			fmt.Fprint(w, `{"head":null}`)
 		default:
@@ -321,13 +322,14 @@ func TestClientReadsHeadAndWork(t *testing.T) {
 		}}})
 	})
 	c := client(t, mux)
-	if got, err := c.Head(t.Context(), id); err != nil || got != head {
-		t.Errorf("head %v, %v", got, err)
+	got, missing, err := c.Head(t.Context(), id)
+	if err != nil || got != head || !slices.Equal(missing, []controller.Missing{{First: 1, Last: 1, From: 640, By: "courier"}}) {
+		t.Errorf("head %v, missing %v, %v", got, missing, err)
 	}
-	if got, err := c.Head(t.Context(), other('2')); err != nil || got != (controller.Head{}) {
+	if got, _, err := c.Head(t.Context(), other('2')); err != nil || got != (controller.Head{}) {
 		t.Errorf("head of a meter without evidence: %v, %v", got, err)
 	}
-	if _, err := c.Head(t.Context(), other('3')); !errors.Is(err, controller.ErrUnknownMeter) {
+	if _, _, err := c.Head(t.Context(), other('3')); !errors.Is(err, controller.ErrUnknownMeter) {
 		t.Errorf("error %v", err)
 	}
 	work, err := c.Work(t.Context(), 60*time.Second, id)

@@ -304,16 +304,17 @@ func (s *Spool) Rejected() []Entry {
 	return slices.Clone(s.rejected)
 }
 
-// Last returns the newest bundle that waits of a meter by a source.
-func (s *Spool) Last(from Source, id eventlog.MeterID) (Entry, bool) {
+// Last returns, of the bundles of a meter by a source that wait, the one after
+// which the receiver has most of the log.
+func (s *Spool) Last(from Source, id eventlog.MeterID) (last Entry, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range slices.Backward(s.waiting) {
-		if e.queue() == (queue{from, id}) {
-			return e, true
+	for _, e := range s.waiting {
+		if e.queue() == (queue{from, id}) && !(ok && e.Head.below(last.Head)) {
+			last, ok = e, true
 		}
 	}
-	return Entry{}, false
+	return last, ok
 }
 
 // Read returns the bytes of a bundle that waits.
