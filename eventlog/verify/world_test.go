@@ -78,9 +78,13 @@ func (w *world) input(u *eventlog.Bundle) *verify.Input {
 			return w.heads[n], w.segmentErr
 		},
 		Below: func(n uint32) (*verify.Head, error) {
-			for n--; n > 0 && w.heads[n] == nil; n-- {
+			nearest := uint32(0)
+			for i := range w.heads {
+				if i < n {
+					nearest = max(nearest, i)
+				}
 			}
-			return w.heads[n], w.belowErr
+			return w.heads[nearest], w.belowErr
 		},
 		Bytes: func(n uint32) ([]byte, error) {
 			w.bytesCalls++

@@ -1,0 +1,117 @@
+package verify_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/eventlog/eventlogtest"
+	"github.com/meterseal/meterseal/eventlog/verify"
+)
+
+// collected is what an honest courier brings of a meter with several segments.
+func (s *scene) collected() *eventlog.Bundle { return s.m.BundleFrom(1, s.from()) }
+
+func (s *scene) from() int {
+	if s.mode == incremental {
+		return s.known
+	}
+	return 0
+}
+
+// rewrite edits records of a segment in the meter's flash and puts an older
+// seal back: all but the first n are gone. Then the meter starts.
+func (s *scene) rewrite(segment *eventlogtest.Segment, n int, records ...int) {
+	for _, i := range records {
+		segment.Log = eventlogtest.Edit(segment.Log, i, func(r []byte) { r[28] ^= 1 })
+	}
+	segment.Seals = segment.Seals[:n]
+	s.m.Reboot()
+}
+
+// storage are the attacks on a meter's flash and secure element: what is
+// collected afterwards is genuine. In scheme digest nothing is counted.
+var storage = []struct {
+	name   string
+	attack func(s *scene) *eventlog.Bundle
+	want   map[mode]cell
+}{
+	{"an older genuine seal is put back, and the records after it are edited", func(s *scene) *eventlog.Bundle {
+		s.rewrite(s.m.Open(), 3, 25, 35)
+		return s.collected()
+	}, always(verify.Intact, verify.FindSealRemoved)},
+	{"the same, with a seal that is older than a collected one", func(s *scene) *eventlog.Bundle {
+		s.rewrite(s.m.Open(), 2, 15, 35)
+		return s.collected()
+	}, map[mode]cell{
+		full:        is(verify.Intact, verify.FindSealRemoved),
+		offline:     is(verify.Intact, verify.FindSealRemoved),
+		incremental: is(verify.Incomplete, verify.FindOtherBytes),
+		reread:      is(verify.Forked, verify.FindSealRemoved, verify.FindForkBytes),
+	}},
+	{"the seal that ended a segment is put back, and the next segment is edited", func(s *scene) *eventlog.Bundle {
+		s.m.Rotate()
+		s.m.Fill(20)
+		s.rewrite(s.m.Open(), 0, 5, 15)
+		return s.collected()
+	}, always(verify.Intact, verify.FindSealRemoved)},
+	{"the log is cut off at an older genuine seal", func(s *scene) *eventlog.Bundle {
+		o := s.m.Open()
+		o.Log = o.Log[:o.Seals[2].SignedLength]
+		s.m.Seq = o.Seals[2].LastSeq + 1
+		s.rewrite(o, 3)
+		return s.collected()
+	}, always(verify.Intact, verify.FindSealRemoved, verify.FindCounterGap)},
+	{"the set of specific events is shrunk while the meter is off", func(s *scene) *eventlog.Bundle {
+		s.m.Reboot()
+		s.m.ChangePolicy(eventlog.NewPolicy(2, eventlogtest.Specific))
+		s.m.Fill(10)
+		return s.collected()
+	}, with(always(verify.PolicyMismatch, verify.FindPolicy), offline, is(verify.Intact))},
+	{"flash is damaged, and the courier withholds the segment that says so", func(s *scene) *eventlog.Bundle {
+		first := s.m.Open()
+		s.m.Seq = 15 // what the records that can still be read allow
+		s.m.Damage(int(first.Seals[1].SignedLength))
+		s.m.Rotate()
+		s.m.Fill(5)
+		u := parts(s.m, s.m.Segment(3).Part(0))
+		if s.known == 0 {
+			u.Parts = slices.Insert(u.Parts, 0, first.At(0, 2))
+		}
+		return u
+	}, always(verify.Gap, verify.FindSeqReused, verify.FindSegmentPartial, verify.FindSegmentMissing)},
+	{"the secure element answers twice", func(s *scene) *eventlog.Bundle {
+		s.m.Event(eventlogtest.Specific)
+		s.m.Seal()
+		return s.collected()
+	}, always(verify.Intact, verify.FindCounterGap)},
+}
+
+func TestStorageMatrix(t *testing.T) {
+	counted := func(code string) bool { return code == verify.FindSealRemoved || code == verify.FindCounterGap }
+	for _, row := range storage {
+		t.Run(row.name, func(t *testing.T) {
+			for mode, want := range row.want {
+				for _, scheme := range schemes {
+					t.Run(modes[mode]+"/"+scheme.String(), func(t *testing.T) {
+						s := newScene(t, scheme, mode)
+						r := s.w.verify(row.attack(s))
+						findings := slices.Clone(want.findings)
+						if scheme == eventlog.SchemeDigest {
+							findings = slices.DeleteFunc(findings, counted)
+						}
+						if len(findings) == 0 {
+							findings = nil
+						}
+						wantReport(t, r, want.verdict, findings...)
+						charge := map[verify.Verdict]verify.Charge{
+							verify.Intact: "", verify.Incomplete: verify.ChargeCourier, verify.Gap: verify.ChargeCourier,
+							verify.Forked: verify.ChargeMeter, verify.PolicyMismatch: verify.ChargeMeter,
+						}[want.verdict]
+						wantProof(t, r, charge)
+					})
+				}
+			}
+		})
+	}
+}
