@@ -18,9 +18,9 @@ import (
 // set, and something that may happen before it takes a message.
 type diary struct {
 	*testMeter
-	echonet.Object // the meter's object
 
 	mu     sync.Mutex // guards what follows
+	inner  echonet.Object
 	now    time.Time
 	before func(echonet.ESV) // called with mu held
 	hide   byte              // a property that it does not have
@@ -35,7 +35,7 @@ func newDiary(t *testing.T, edit func(*meter.Config)) (*diary, *air, *echonet.No
 	if edit != nil {
 		edit(&c)
 	}
-	d.Object = meterObject(t, c)
+	d.inner = meterObject(t, c)
 	a := newAir()
 	a.node(t, 1, echonet.Config{Objects: []echonet.Object{d}})
 	return d, a, a.node(t, 2, hems())
@@ -47,10 +47,11 @@ func (d *diary) Clock() time.Time {
 	return d.now
 }
 
-func (d *diary) set(now time.Time) {
+// arrange changes the diary.
+func (d *diary) arrange(change func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.now = now
+	change()
 }
 
 // shows is the register at a half-hour.
@@ -61,8 +62,12 @@ func (d *diary) EnergyAt(t time.Time) meter.Pair {
 	return meter.Pair{Normal: n, Reverse: n + 100_000}
 }
 
+func (d *diary) EOJ() echonet.EOJ { return echonet.LowVoltageMeter }
+
 func (d *diary) Properties() echonet.PropertyMaps {
-	m := d.Object.Properties()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := d.inner.Properties()
 	if d.hide != 0 {
 		m.Get.Remove(d.hide)
 	}
@@ -70,14 +75,13 @@ func (d *diary) Properties() echonet.PropertyMaps {
 }
 
 func (d *diary) Begin(r echonet.Request) echonet.Access {
-	if r.From != nil {
-		d.mu.Lock()
-		if d.before != nil {
-			d.before(r.ESV)
-		}
-		d.mu.Unlock()
+	d.mu.Lock()
+	if r.From != nil && d.before != nil {
+		d.before(r.ESV)
 	}
-	return d.Object.Begin(r)
+	inner := d.inner
+	d.mu.Unlock()
+	return inner.Begin(r)
 }
 
 // started returns a reader that knows the diary.
@@ -145,7 +149,7 @@ func TestADayOfHistoryIsLaidOnTheRightDay(t *testing.T) {
 					return false
 				}
 				lost = true
-				d.set(day(2026, 3, 2).Add(time.Second))
+				d.arrange(func() { d.now = day(2026, 3, 2).Add(time.Second) })
 				return true
 			})
 		}, day(2026, 3, 1), 2},
@@ -155,7 +159,7 @@ func TestADayOfHistoryIsLaidOnTheRightDay(t *testing.T) {
 				d, a, node := newDiary(t, nil)
 				r := started(t, node)
 				if test.arrange != nil {
-					test.arrange(d, a)
+					d.arrange(func() { test.arrange(d, a) })
 				}
 				a.forget()
 				got, err := r.Day(t.Context(), test.ago)
@@ -192,13 +196,13 @@ func once(esv echonet.ESV, happen func()) func(echonet.ESV) {
 // answer it, by SetC and Get.
 func TestHistoryIsReadWithoutSetGet(t *testing.T) {
 	for name, arrange := range map[string]func(d *diary, a *air){
-		"refused":    func(d *diary, _ *air) { d.Object = noSetGet{d.Object} },
+		"refused":    func(d *diary, _ *air) { d.inner = noSetGet{d.inner} },
 		"unanswered": func(_ *diary, a *air) { a.jamming(func(f echonet.Frame) bool { return f.ESV == echonet.SetGet }) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d, a, node := newDiary(t, nil)
-				arrange(d, a)
+				d.arrange(func() { arrange(d, a) })
 				got, err := started(t, node).Day(t.Context(), 2)
 				if err != nil {
 					t.Fatal(err)
@@ -220,17 +224,19 @@ func TestAnotherControllersDayIsNotTaken(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d, _, node := newDiary(t, nil)
-				object := d.Object
-				d.Object = noSetGet{d.Object}
+				object := d.inner
+				d.arrange(func() { d.inner = noSetGet{object} })
 				r := started(t, node)
 				left, chosen := test.times, false
-				d.before = func(esv echonet.ESV) {
-					if chosen && left > 0 { // between our SetC and our Get
-						left--
-						d.theirs(object, 7)
+				d.arrange(func() {
+					d.before = func(esv echonet.ESV) {
+						if chosen && left > 0 { // between our SetC and our Get
+							left--
+							d.theirs(object, 7)
+						}
+						chosen = esv == echonet.SetC
 					}
-					chosen = esv == echonet.SetC
-				}
+				})
 				got, err := r.Day(t.Context(), 2)
 				if !errors.Is(err, test.err) {
 					t.Fatalf("error %v, want %v", err, test.err)
@@ -253,7 +259,7 @@ func (d *diary) theirs(object echonet.Object, ago byte) {
 func TestADayOfAMeterWithoutADateIsLaidNowhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, _, node := newDiary(t, nil)
-		d.hide = meter.EPCDate
+		d.arrange(func() { d.hide = meter.EPCDate })
 		got, err := started(t, node).Day(t.Context(), 1)
 		if err != nil || got.Ago != 1 || got.Year != 0 || got.Month != 0 || got.Date != 0 {
 			t.Fatalf("laid on %d-%d-%d, %v", got.Year, got.Month, got.Date, err)
@@ -299,13 +305,13 @@ func (o bare) Properties() echonet.PropertyMaps {
 
 func TestADayThatAMeterDoesNotShow(t *testing.T) {
 	for name, arrange := range map[string]func(d *diary){
-		"it keeps no history":     func(d *diary) { d.Object = bare{d.Object} },
-		"it does not go that far": func(d *diary) { d.Object = picky{d.Object} },
+		"it keeps no history":     func(d *diary) { d.inner = bare{d.inner} },
+		"it does not go that far": func(d *diary) { d.inner = picky{d.inner} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d, _, node := newDiary(t, nil)
-				arrange(d)
+				d.arrange(func() { arrange(d) })
 				if _, err := started(t, node).Day(t.Context(), 2); !errors.Is(err, controller.ErrHistory) {
 					t.Errorf("error %v", err)
 				}

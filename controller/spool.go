@@ -310,7 +310,7 @@ func (s *Spool) Last(from Source, id eventlog.MeterID) (last Entry, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.waiting {
-		if e.queue() == (queue{from, id}) && !(ok && e.Head.below(last.Head)) {
+		if e.queue() == (queue{from, id}) && (!ok || !e.Head.below(last.Head)) {
 			last, ok = e, true
 		}
 	}
