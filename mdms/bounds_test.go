@@ -53,9 +53,10 @@ func TestAnAnswerStaysSmall(t *testing.T) {
 	const limit = 256 << 10
 	w := newWeb(t, mdms.Limits{})
 	m := w.enrolled(eventlog.SchemeDigest)
-	for range 300 {
-		m.System(eventlog.CodeModuleFailed, &eventlog.ModuleFailed{})
-		m.System(eventlog.CodeModuleFailed, &eventlog.ModuleFailed{})
+	for range 60 {
+		for range 8 {
+			m.System(eventlog.CodeModuleFailed, &eventlog.ModuleFailed{})
+		}
 		m.Rotate()
 	}
 	for i := len(m.Segments) - 1; i >= 0; i -= 2 { // a gap between any two
