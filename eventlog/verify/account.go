@@ -25,8 +25,6 @@ type account struct {
 // opening is the account before the first new byte.
 func (p *part) opening() account {
 	switch {
-	case p.key.Scheme != eventlog.SchemeCounter:
-		return account{}
 	case p.relation == relationExtends:
 		h := p.head
 		return account{open: true, counter: h.Seal.Counter, sealed: true, length: h.Length, next: h.Length}
@@ -96,25 +94,20 @@ func (s *scan) damaged(r *eventlog.Record, d *eventlog.LogDamaged) {
 
 // settle moves the account to a place of the log, never back.
 func (s *scan) settle(place uint64) {
-	a := &s.account
-	for a.next < place && a.next < s.state.Length {
+	for s.account.next < place {
 		s.pass()
 	}
-	a.next = max(a.next, place)
 }
 
 // asked is how many signatures can have been asked for between the place of
-// the account and the record that is read now.
+// the account and the BOOT or SE_RESTORED that is read now.
 func (s *scan) asked() uint64 {
 	a := &s.account
 	for a.next < s.state.Length && s.at(a.next)[24]&eventlog.FlagSpecific == 0 {
 		s.pass()
 	}
-	if a.next >= s.state.Length {
-		return 0
-	}
 	n := s.restarts - a.restarts
-	if !restart(s.at(a.next)) {
+	if !restart(s.at(a.next)) { // the record that is read now is one
 		n++
 	}
 	return n

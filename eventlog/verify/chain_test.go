@@ -592,17 +592,16 @@ func TestWhatFillsAGapIsComparedWithWhatIsHeldAroundIt(t *testing.T) {
 		// The head is nearer than what lies below it.
 		m.Rotate()
 		m.Rotate()
-		wantMissing(t, w.verify(segment(m, 8)),
-			verify.Missing{First: 6, Last: 6, From: w.heads[6].Length, By: verify.ChargeCourier},
-			verify.Missing{First: 7, Last: 7, By: verify.ChargeCourier})
 		in = w.input(segment(m, 8))
-		in.Known.Below = func(uint32) (*verify.Head, error) { return w.heads[1], nil }
+		in.Known.Below = nil
 		if r, err = verify.Verify(in); err != nil {
 			t.Fatal(err)
 		}
-		wantMissing(t, r,
-			verify.Missing{First: 6, Last: 6, From: w.heads[6].Length, By: verify.ChargeCourier},
-			verify.Missing{First: 7, Last: 7, By: verify.ChargeCourier})
+		for _, r := range []*verify.Report{r, w.verify(segment(m, 8))} {
+			wantMissing(t, r,
+				verify.Missing{First: 6, Last: 6, From: w.heads[6].Length, By: verify.ChargeCourier},
+				verify.Missing{First: 7, Last: 7, By: verify.ChargeCourier})
+		}
 		// And a part of the bundle is nearer than a store that was asked before it.
 		u := parts(m, m.Segment(3).Part(0), m.Segment(5).Part(0))
 		w.forgetBytes = true

@@ -16,7 +16,7 @@ func (p *part) policy() (step, error) {
 		p.found.add(FindPolicy, p.at(0, p.header.FirstSeq), "set version %d after version %d", p.header.PolicyVersion, b.Header.PolicyVersion)
 		return stepPolicy, nil
 	}
-	if a := p.after; a != nil && p.head == nil && p.header.PolicyVersion > a.Header.PolicyVersion {
+	if a := p.after; a != nil && p.header.PolicyVersion > a.Header.PolicyVersion {
 		p.found.add(FindPolicy, p.at(0, p.header.FirstSeq), "set version %d before version %d of segment %d", p.header.PolicyVersion, a.Header.PolicyVersion, a.Segment())
 		return stepPolicy, nil
 	}

@@ -433,6 +433,23 @@ func TestBootTellsOfSealsThatAreGone(t *testing.T) {
 			m.Key.Counter++
 			boot(m, func(*eventlog.Boot) {})
 		}, []string{verify.FindSealRemoved}},
+		"events of other classes are no starts, whatever their code": {func(m *eventlogtest.Meter) {
+			m.Append(m.Next(eventlog.Event{Class: eventlog.ClassPowerQuality, Code: eventlog.CodeBoot}, nil))
+			m.Append(m.Next(eventlogtest.Specific, nil))
+			m.Key.Counter++
+			boot(m, func(*eventlog.Boot) {})
+		}, nil},
+		"events of other classes excuse nothing, whatever their code": {func(m *eventlogtest.Meter) {
+			m.Append(m.Next(eventlog.Event{Class: eventlog.ClassPowerQuality, Code: eventlog.CodeBoot}, nil))
+			m.Append(m.Next(eventlog.Event{Class: eventlog.ClassPowerQuality, Code: eventlog.CodeModuleRestored}, nil))
+			m.Key.Counter++
+			boot(m, func(*eventlog.Boot) {})
+		}, []string{verify.FindSealRemoved, verify.FindCounterGap}},
+		"a module that comes back with nothing to seal before it asks no more than once": {func(m *eventlogtest.Meter) {
+			m.AppendSystem(eventlog.CodeModuleRestored, &eventlog.ModuleRestored{Counters: m.Counters()})
+			m.Key.Counter += 2
+			boot(m, func(*eventlog.Boot) {})
+		}, []string{verify.FindModuleRestored, verify.FindSealRemoved, verify.FindCounterGap}},
 		"starts before the newest seal excuse nothing": {func(m *eventlogtest.Meter) {
 			for range 3 {
 				begin(m)
@@ -556,6 +573,31 @@ func TestSealOlderThanTheKnownOneIsARollbackMadeVisible(t *testing.T) {
 	}
 }
 
+func TestSealOfBytesThatDoNotExistExcusesNothing(t *testing.T) {
+	m := eventlogtest.New("meter", eventlog.SchemeCounter)
+	m.Fill(20)
+	for range 5 {
+		m.Append(m.Next(eventlogtest.Specific, nil))
+	}
+	m.Key.Counter += 5
+	boot(m, func(b *eventlog.Boot) { b.SealCounter, b.SealLength = b.ModuleCounter, 1<<40 })
+	wantReport(t, newWorld(t, m).verify(m.Bundle()), verify.Intact, verify.FindSealRemoved)
+}
+
+func TestStartThatIsNotMarkedIsNoEndOfTheCount(t *testing.T) {
+	m := eventlogtest.New("meter", eventlog.SchemeCounter)
+	c := eventlog.Boot{Counters: m.Counters()}
+	payload, err := c.AppendBinary(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := m.Next(eventlog.Event{Class: eventlog.ClassSystem, Code: eventlog.CodeBoot}, payload)
+	r.Flags = 0
+	m.Append(r)
+	m.Seal()
+	wantReport(t, newWorld(t, m).verify(m.Bundle()), verify.PolicyMismatch, verify.FindPolicy)
+}
+
 func TestFirstSealsOfAKeyAreCounted(t *testing.T) {
 	for name, tc := range map[string]struct {
 		start uint64
@@ -663,6 +705,9 @@ func TestDamageIsNoExcuseForSealsThatAreGone(t *testing.T) {
 		"as many as slots since a newer seal": {booted(true, 4), func(d *eventlog.LogDamaged) {
 			d.SealCounter, d.SealLength = 4, d.Found
 		}, damaged},
+		"a newer seal, and nothing since": {booted(true, 9), func(d *eventlog.LogDamaged) {
+			d.ModuleCounter, d.SealCounter, d.SealLength = 9, 9, d.Found
+		}, damaged},
 		"less bytes than are known":               {booted(true, 4), func(d *eventlog.LogDamaged) { d.Found = 1472 - 64; d.ModuleCounter = 3 }, removed},
 		"another segment is damaged":              {booted(true, 9), func(d *eventlog.LogDamaged) { d.Segment, d.ModuleCounter = 9, 9 }, damaged},
 		"a start after it asks once":              {booted(true, 4, 5), same, damaged},
@@ -694,6 +739,20 @@ func TestDamageIsNoExcuseForSealsThatAreGone(t *testing.T) {
 	w, u := live(booted(true, 4), func(d *eventlog.LogDamaged) { d.ModuleCounter = 9 })
 	w.heads[1].Header.Key[0]++
 	wantReport(t, w.verify(u), verify.Gap, verify.FindDamaged, verify.FindSegmentPartial)
+
+	// Nothing is known of the damaged segment.
+	w.forgetAll = true
+	wantReport(t, w.verify(u), verify.Gap, verify.FindDamaged, verify.FindSegmentMissing)
+
+	// In scheme digest nothing is counted.
+	m := eventlogtest.New("meter", eventlog.SchemeDigest)
+	m.Fill(20)
+	w = newWorld(t, m)
+	w.intact(m.Bundle())
+	d := eventlog.LogDamaged{Segment: 1, Found: 192, Verifiable: 192, Digest: m.Open().Digest(192), Counters: m.Counters()}
+	m.Begin(2, d.Verifiable, d.Digest)
+	m.System(eventlog.CodeLogDamaged, &d)
+	wantReport(t, w.verify(segment(m, 2)), verify.Gap, verify.FindDamaged, verify.FindSegmentPartial)
 }
 
 func TestCountersBehindAGapAreThoseThatTheMeterStates(t *testing.T) {

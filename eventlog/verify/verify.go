@@ -162,13 +162,12 @@ func (v *verifier) below(number uint32) (h *Head, adjacent bool, err error) {
 	if h, err = v.segment(number - 1); h != nil || err != nil {
 		return h, h != nil, err
 	}
-	if v.in.Known.Below != nil {
+	if v.head != nil && v.head.Segment() < number {
+		h = v.head
+	} else if v.in.Known.Below != nil {
 		if h, err = v.in.Known.Below(number); err != nil {
 			return nil, false, err
 		}
-	}
-	if b := v.head; b != nil && b.Segment() < number && (h == nil || b.Segment() > h.Segment()) {
-		h = b
 	}
 	for i := range v.out.Advance { // ascending, and all below number
 		if a := &v.out.Advance[i].Head; h == nil || a.Segment() >= h.Segment() {
