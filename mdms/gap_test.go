@@ -1,7 +1,9 @@
 package mdms_test
 
 import (
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +55,9 @@ func TestAWithheldSegmentIsTheCouriers(t *testing.T) {
 			t.Errorf("alerts (-want +got):\n%s", diff)
 		}
 
+		if page := r.from("127.0.0.1:1", http.MethodGet, "/", "").Body.String(); !strings.Contains(page, "GAP (by a courier&#39;s word)") && !strings.Contains(page, "GAP (by a courier's word)") {
+			t.Errorf("the page does not say whose word it is:\n%s", page)
+		}
 		u := m.BundleFrom(1, 0)
 		u.Newest, u.Parts = false, u.Parts[:2]
 		res = r.send("honest", u)
