@@ -46,7 +46,8 @@ var attackList = []attack{
 	{"key-swapped", "WRONG_KEY", "the meter changes to a key that the registry does not know", swapKey},
 	{"policy-shrunk", "POLICY_MISMATCH", "the meter is told to call almost nothing specific", shrinkPolicy},
 	{"flash-edited", "GAP", "the log is edited while the meter is off: it refuses to seal it, and says so", editFlash},
-	{"flash-restored", "FORKED", "the meter's storage is put back to an older image, and goes on", restoreFlash},
+	{"flash-restored", "GAP", "the log is put back to an older image: the secure element has signed more, so the meter refuses to go on with it", restoreFlash},
+	{"all-restored", "FORKED", "log and secure element are both put back to an older image, and go on", restoreAll},
 	{"module-hung", "INTACT", "the secure element hangs during an event: the seal comes late, nothing is lost", hangModule},
 	{"module-killed", "INTACT", "the secure element's process is killed: it comes back, nothing is lost", killModule},
 	{"clock-set-back", "INTACT", "the meter's clock is set back an hour: the log says so, and the order stays", setClockBack},
@@ -461,13 +462,36 @@ func restoreFlash(ctx context.Context, s *stage) (controller.Answer, error) {
 		return controller.Answer{}, err
 	}
 	image := m.dir + "-image"
-	if err := errors.Join(m.off(), m.image(image), m.on(ctx)); err != nil {
+	if err := errors.Join(m.off(), copyState(m.dir, image), m.on(ctx)); err != nil {
 		return controller.Answer{}, err
 	}
 	if err := s.happen(ctx, m, coverClosed); err != nil {
 		return controller.Answer{}, err
 	}
-	if err := errors.Join(m.off(), m.restore(image), m.on(ctx)); err != nil {
+	if err := errors.Join(m.off(), copyState(image, m.dir), m.on(ctx)); err != nil {
+		return controller.Answer{}, err
+	}
+	if err := m.event(ctx, coverRemoved); err != nil {
+		return controller.Answer{}, err
+	}
+	return s.verdictFrom(ctx, m, 2)
+}
+
+// restoreAll puts back the module's files too: its counter is a file, unlike a
+// chip's.
+func restoreAll(ctx context.Context, s *stage) (controller.Answer, error) {
+	m, err := s.ownMeter(ctx)
+	if err != nil {
+		return controller.Answer{}, err
+	}
+	image := m.dir + "-image"
+	if err := errors.Join(m.close(), copyPrivate(m.dir, image), m.on(ctx)); err != nil {
+		return controller.Answer{}, err
+	}
+	if err := s.happen(ctx, m, coverClosed); err != nil {
+		return controller.Answer{}, err
+	}
+	if err := errors.Join(m.close(), os.RemoveAll(m.dir), copyPrivate(image, m.dir), m.on(ctx)); err != nil {
 		return controller.Answer{}, err
 	}
 	if err := m.event(ctx, coverRemoved); err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -124,23 +125,14 @@ func (l *labMeter) segmentFile(segment uint32) string {
 	return filepath.Join(l.dir, "log", fmt.Sprintf("%08d.seg", segment))
 }
 
-// image copies the meter's log and what it remembers, as somebody does who
-// dumps its flash; restore puts an image back. The meter is off meanwhile.
-func (l *labMeter) image(to string) error { return copyState(l.dir, to) }
-
-func (l *labMeter) restore(from string) error {
-	if err := os.RemoveAll(filepath.Join(l.dir, "log")); err != nil {
-		return err
-	}
-	return copyState(from, l.dir)
-}
-
-// copyState copies the log and the state file of a meter, not its module.
+// copyState replaces in to the log and the state file of a meter, as somebody
+// does who dumps and writes its flash while it is off. The module is left out.
 func copyState(from, to string) error {
-	if err := os.MkdirAll(to, 0o700); err != nil {
+	log := filepath.Join(to, "log")
+	if err := errors.Join(os.RemoveAll(log), os.MkdirAll(to, 0o700)); err != nil {
 		return err
 	}
-	if err := os.CopyFS(filepath.Join(to, "log"), os.DirFS(filepath.Join(from, "log"))); err != nil {
+	if err := os.CopyFS(log, os.DirFS(filepath.Join(from, "log"))); err != nil {
 		return err
 	}
 	b, err := os.ReadFile(filepath.Join(from, "meter.json"))
@@ -148,6 +140,22 @@ func copyState(from, to string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(to, "meter.json"), b, 0o600)
+}
+
+// copyPrivate copies a directory whose files only their owner may read.
+func copyPrivate(from, to string) error {
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		return err
+	}
+	return filepath.WalkDir(to, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			return os.Chmod(path, 0o700)
+		}
+		return os.Chmod(path, 0o600)
+	})
 }
 
 // courier is an honest controller's node that collects from lab meters.

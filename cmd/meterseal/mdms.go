@@ -239,8 +239,12 @@ func allMeters(ctx context.Context, s *mdms.Server) ([]mdms.Status, error) {
 
 func printMeter(c *cobra.Command, m *mdms.Status) error {
 	w := c.OutOrStdout()
-	fmt.Fprintf(w, "meter    %s\nverdict  %s\nsigned   segment %d, %d bytes, sequence %d\naccepted %s\ntail     %d unsigned records\n",
-		m.Meter, orNone(m.Verdict), m.Head.Segment, m.Head.Length, m.Head.LastSeq, stamp(m.AcceptedAt), m.Tail)
+	charge := ""
+	if m.Charge != "" {
+		charge = ", laid on the " + string(m.Charge)
+	}
+	fmt.Fprintf(w, "meter    %s\nverdict  %s%s\nsigned   segment %d, %d bytes, sequence %d\naccepted %s\ntail     %d unsigned records\n",
+		m.Meter, orNone(m.Verdict), charge, m.Head.Segment, m.Head.Length, m.Head.LastSeq, stamp(m.AcceptedAt), m.Tail)
 	for _, k := range m.Keys {
 		state := "valid"
 		if !k.RevokedAt.IsZero() {

@@ -158,8 +158,12 @@ func runMeter(c *cobra.Command, _ []string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "enrol with: meterseal mdms enrol --meter %s --key %s --scheme %s --policy %s\n",
-			cfg.Meter, keyFile, info.Scheme, cfg.Policy.String())
+		counter := "" // one first start, one seal; interrupted ones may have used more
+		if info.Counter > 1 {
+			counter = fmt.Sprintf(" --counter %d", info.Counter-1)
+		}
+		fmt.Fprintf(out, "enrol with: meterseal mdms enrol --meter %s --key %s --scheme %s%s --policy %s\n",
+			cfg.Meter, keyFile, info.Scheme, counter, cfg.Policy.String())
 	}
 	return serveMeter(c.Context(), m, links, func() {
 		ready(out, append(linkPairs(links), pair{"meter", cfg.Meter.String()}, pair{"state", cfg.Dir})...)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	stdlog "log"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -104,6 +106,7 @@ func dialRouteB(c *cobra.Command, show func(routeb.Status)) (*routeb.Conn, *sess
 	if err != nil {
 		return nil, nil, err
 	}
+	stdlog.SetOutput(slog.NewLogLogger(log.Handler(), slog.LevelDebug).Writer()) // the serial library prints there
 	cr, err := credentials(c)
 	if err != nil {
 		return nil, nil, err
