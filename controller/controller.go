@@ -145,7 +145,21 @@ func (c *Controller) Notify(from net.Addr, f echonet.Frame) {
 func (c *Controller) notifyInstances(from net.Addr, f echonet.Frame) {
 	edt, _ := f.Find(epcInstances)
 	found := Found{Addr: serviceAddr(from), Instances: parseInstances(edt)}
+	c.tell(found)
+	if f.DEOJ == echonet.Controller {
+		return // an answer; a node that joins speaks to all
+	}
+	for _, m := range found.meters() {
+		if u := c.unitAt(from, m.object()); u != nil {
+			u.rejoin()
+		}
+	}
+}
+
+// tell tells those who look for meters of a node.
+func (c *Controller) tell(found Found) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	for seeker := range c.seekers {
 		select {
 		case seeker <- found:
@@ -156,15 +170,6 @@ func (c *Controller) notifyInstances(from net.Addr, f echonet.Frame) {
 		select {
 		case c.arrivals <- found:
 		default: // the next search finds it
-		}
-	}
-	c.mu.Unlock()
-	if f.DEOJ == echonet.Controller {
-		return // an answer; a node that joins speaks to all
-	}
-	for _, m := range found.meters() {
-		if u := c.unitAt(from, m.object()); u != nil {
-			u.rejoin()
 		}
 	}
 }
@@ -339,10 +344,10 @@ func (c *Controller) forget(w Work) {
 	delete(c.carried, sha256.Sum256(w.Message))
 }
 
-// Read reads one meter once: start sequence and present values.
+// Read reads one meter once: what it is, and present values.
 func (c *Controller) Read(ctx context.Context, m Meter) (Readings, error) {
 	r := NewReader(c.cfg.Node, m, c.cfg.Now)
-	err := r.Start(ctx)
+	err := r.identify(ctx)
 	if err == nil {
 		err = r.Poll(ctx)
 	}
@@ -358,7 +363,7 @@ func (c *Controller) Collect(ctx context.Context, m Meter, w Want) (Collected, e
 // History reads one day of a meter's history once: 0 for today to 99 days ago.
 func (c *Controller) History(ctx context.Context, m Meter, ago int) (Day, error) {
 	r := NewReader(c.cfg.Node, m, c.cfg.Now)
-	if err := r.Start(ctx); err != nil {
+	if err := r.identify(ctx); err != nil {
 		return Day{}, err
 	}
 	return r.Day(ctx, ago)

@@ -66,6 +66,12 @@ const (
 	maxAnswers = 1024
 )
 
+// discoverer is a node that can also read instance lists (D6): some devices
+// answer that and no request to announce them (D5).
+type discoverer interface {
+	Discover(ctx context.Context, targets []net.Addr, found func(from net.Addr, instances []echonet.EOJ)) error
+}
+
 // Discover asks the nodes of the groups for their instances and returns those
 // with a low-voltage meter. It takes a few seconds. The answers come as
 // notifications: the node's must reach Notify.
@@ -120,6 +126,14 @@ func (c *Controller) ask(ctx context.Context, groups []net.Addr) error {
 			if wait.Err() == nil && !errors.As(err, &sna) {
 				errs[i] = err
 			}
+		})
+	}
+	if d, ok := c.cfg.Node.(discoverer); ok {
+		all.Go(func() {
+			// What fails here fails above too, and says so there.
+			_ = d.Discover(wait, groups, func(from net.Addr, instances []echonet.EOJ) {
+				c.tell(Found{Addr: serviceAddr(from), Instances: instances})
+			})
 		})
 	}
 	all.Wait()

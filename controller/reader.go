@@ -86,11 +86,16 @@ func (r *Reader) Readings() Readings { return r.r }
 // coefficient, digits and the last half-hour. What was known before is
 // forgotten, as the meter may be another one.
 func (r *Reader) Start(ctx context.Context) error {
-	r.r.Maps, r.r.Scale = echonet.PropertyMaps{}, Value[meter.Scale]{}
-	r.unit, r.coefficient, r.counts = Value[int8]{}, Value[uint32]{}, [4]Value[meter.Reading]{}
 	if err := r.instances(ctx); err != nil {
 		return err
 	}
+	return r.identify(ctx)
+}
+
+// identify is the start sequence without its first step, for a meter whose
+// address is known: a node that does not answer that step would be waited for.
+func (r *Reader) identify(ctx context.Context) error {
+	r.forget()
 	if _, err := r.get(ctx, meter.EPCVersion, echonet.EPCAnnounceMap, echonet.EPCSetMap, echonet.EPCGetMap); err != nil {
 		return fmt.Errorf("controller: read what the meter can: %w", err)
 	}
@@ -105,6 +110,12 @@ func (r *Reader) Start(ctx context.Context) error {
 		return fmt.Errorf("controller: read the manufacturer code: %w", err)
 	}
 	return nil
+}
+
+// forget forgets what is another meter's if this is another one.
+func (r *Reader) forget() {
+	r.r.Maps, r.r.Scale = echonet.PropertyMaps{}, Value[meter.Scale]{}
+	r.unit, r.coefficient, r.counts = Value[int8]{}, Value[uint32]{}, [4]Value[meter.Reading]{}
 }
 
 // instances asks the meter's node for its instance list. A node that keeps

@@ -76,9 +76,11 @@ func (p *SegmentDropped) UnmarshalBinary(b []byte) error {
 }
 
 // Counters is what a meter found when it began, or began again, to use its
-// secure element. The MDMS checks it: if ModuleCounter exceeds SealCounter by
-// more than the specific records between SealLength and this record, a seal
-// was made and then removed.
+// secure element. The MDMS checks it. Each seal is durable before the next
+// signature is asked for, and a retry first appends BOOT or SE_RESTORED: if
+// ModuleCounter exceeds SealCounter by more than one for the first specific
+// record after SealLength and one for each BOOT and SE_RESTORED, a seal was made
+// and then removed.
 type Counters struct {
 	ModuleUp      bool   // false: the secure element did not answer, ModuleCounter is 0
 	SealLength    uint64 // signed length of the newest seal that verified, bytes; 0 = none

@@ -151,6 +151,7 @@ func (in *ingest) load(ctx context.Context, v *store.View, input *verify.Input) 
 	input.Known = verify.Known{
 		Head:    in.head,
 		Segment: func(n uint32) (*verify.Head, error) { return v.Segment(ctx, id, n) },
+		Below:   func(n uint32) (*verify.Head, error) { return v.Below(ctx, id, n) },
 		Bytes:   in.s.loader(ctx, v, id),
 		SealAt: func(key eventlog.KeyID, counter uint64) (*eventlog.Seal, error) {
 			return v.SealAt(ctx, id, key, counter)

@@ -60,7 +60,7 @@ func TestReadEchonetLiteDevice(t *testing.T) {
 		{"other vendor properties F0 to F8", vendor, []byte{0x81, 0xE5, 0xF2, 0xF7, 0xF8}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel() // INF_REQ, which the library ignores without data, waits its time
+			t.Parallel()
 			n := newNetwork(t)
 			deviceHost, own := n.host("device"), n.host("own")
 			wire := deviceHost.tap()
@@ -68,6 +68,15 @@ func TestReadEchonetLiteDevice(t *testing.T) {
 
 			if got, want := own.discover("--wait", "3s"), []string{deviceHost.addr + ":23610 0288.01"}; !slices.Equal(got, want) {
 				t.Errorf("discover: got %v, want %v", got, want)
+			}
+
+			var meters []struct {
+				Addr      string
+				Instances []string
+			}
+			own.json(&meters, "controller", "discover")
+			if len(meters) != 1 || meters[0].Addr != deviceHost.addr+":3610" || !slices.Equal(meters[0].Instances, []string{"0288.01"}) {
+				t.Errorf("controller discover: got %v, want the device at port 3610", meters)
 			}
 
 			var reading map[string]string

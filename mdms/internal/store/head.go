@@ -98,6 +98,17 @@ func (v *View) Segment(ctx context.Context, id eventlog.MeterID, segment uint32)
 	return &h, err
 }
 
+// Below returns the verified state of the nearest segment below the given one;
+// nil if there is none.
+func (v *View) Below(ctx context.Context, id eventlog.MeterID, segment uint32) (*verify.Head, error) {
+	h, err := one(ctx, v, scanSegment, `SELECT midstate, head FROM segments WHERE tenant = $1 AND meter = $2 AND segment < $3 ORDER BY segment DESC LIMIT 1`,
+		v.tenant, id.String(), segment)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	return &h, err
+}
+
 // Segments returns the verified states of segments after the given one, in
 // order, at most limit.
 func (v *View) Segments(ctx context.Context, id eventlog.MeterID, after uint32, limit int) ([]verify.Head, error) {
