@@ -11,7 +11,8 @@ import (
 // A seal is durable before the next signature is asked for, and a signature
 // that did not come is never asked for again: BOOT or SE_RESTORED is appended
 // first. So since the newest seal that the meter holds, at most one signature
-// was asked for before the next BOOT or SE_RESTORED, and one after each.
+// was asked for before the next BOOT or SE_RESTORED, and one after each. Before
+// the first seal of all there may have been some first starts that signed.
 type account struct {
 	open    bool   // counter is known
 	counter uint64 // at some place of the log: that of a seal, or of what the key began with
@@ -64,9 +65,23 @@ func (s *scan) counters(r *eventlog.Record, c *eventlog.Counters) {
 		a.open, a.counter = true, c.ModuleCounter
 		return
 	}
+	if s.born(r, c) {
+		s.settle(s.state.Length)
+		a.counter = max(a.counter, c.ModuleCounter)
+		s.p.base.counter, s.specific = a.counter, 0
+		return
+	}
 	if most := a.counter + s.asked(); c.ModuleCounter > most {
 		s.found.add(FindSealRemoved, s.here(r.Seq), "counter %d, the log explains %d", c.ModuleCounter, most)
 	}
+}
+
+// born reports whether the record is the BOOT of a first start: it follows the
+// header of segment 1, and there is no seal yet. First starts that were cut off
+// before may have signed, and have left no log.
+func (s *scan) born(r *eventlog.Record, c *eventlog.Counters) bool {
+	return s.p.in.Segment == 1 && r.Seq == s.state.Header.FirstSeq+1 && r.Code == eventlog.CodeBoot &&
+		c.SealCounter == 0 && c.ModuleCounter <= s.account.counter+eventlog.MaxFirstStarts
 }
 
 // damaged opens a new account after LOG_DAMAGED at the start of a segment:
@@ -135,7 +150,7 @@ func restart(b []byte) bool {
 // counterGap compares the growth of the counter with the records that could
 // have been sealed. More growth means that seals were made and removed.
 func (p *part) counterGap() {
-	a := p.opening()
+	a := &p.base
 	if !p.grows || !a.open {
 		return
 	}

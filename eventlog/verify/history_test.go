@@ -549,6 +549,93 @@ func TestBootTellsOfSealsThatAreGone(t *testing.T) {
 	}
 }
 
+// TestInterruptedFirstStarts: a first start that is cut off may have cost a
+// signature, and leaves no log. The BOOT of the one that succeeds says how many
+// there were.
+func TestInterruptedFirstStarts(t *testing.T) {
+	removed := []string{verify.FindSealRemoved}
+	both := []string{verify.FindSealRemoved, verify.FindCounterGap}
+	events := func(m *eventlogtest.Meter) { m.Fill(3) }
+	for name, tc := range map[string]struct {
+		start, signed uint64 // at enrolment; when the log was begun
+		live          func(m *eventlogtest.Meter)
+		want          []string
+	}{
+		"none":                              {0, 0, events, nil},
+		"one":                               {0, 1, events, nil},
+		"several":                           {0, 5, events, nil},
+		"as many as may be":                 {0, eventlog.MaxFirstStarts, events, nil},
+		"one more":                          {0, eventlog.MaxFirstStarts + 1, events, both},
+		"after others knew the key":         {100, 100 + eventlog.MaxFirstStarts, events, nil},
+		"the same, and one more":            {100, 101 + eventlog.MaxFirstStarts, events, both},
+		"before the meter was enrolled":     {4, 3, events, nil},
+		"all before the meter was enrolled": {3, 3, events, nil},
+		"the first seal was lost, the next one came": {0, 5, func(m *eventlogtest.Meter) {
+			m.Append(m.Next(eventlogtest.Specific, nil))
+			m.Key.Counter++
+		}, nil},
+		"the header was not there to be sealed": {0, 5, func(m *eventlogtest.Meter) { m.Key.Counter += 2 }, []string{verify.FindCounterGap}},
+		"then a start that lost its seal":       {0, 5, func(m *eventlogtest.Meter) { m.Key.Counter++; begin(m) }, nil},
+		"then a start that lost two":            {0, 5, func(m *eventlogtest.Meter) { m.Key.Counter += 2; begin(m) }, removed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, w := newborn(t, tc.signed)
+			w.reg.Keys[0].StartCounter = tc.start
+			begin(m)
+			tc.live(m)
+			m.Event(eventlogtest.Specific)
+			wantReport(t, w.verify(m.Bundle()), verify.Intact, tc.want...)
+		})
+	}
+}
+
+// TestOnlyTheVeryFirstBootTellsOfFirstStarts: whatever else states a counter is
+// compared with what the log explains.
+func TestOnlyTheVeryFirstBootTellsOfFirstStarts(t *testing.T) {
+	for name, tc := range map[string]struct {
+		live func(m *eventlogtest.Meter)
+		want []string
+	}{
+		"a BOOT behind another record": {func(m *eventlogtest.Meter) {
+			m.Append(m.Next(eventlogtest.Ordinary, nil))
+			begin(m)
+		}, []string{verify.FindSealRemoved, verify.FindCounterGap}},
+		"SE_RESTORED in its place": {func(m *eventlogtest.Meter) {
+			m.AppendSystem(eventlog.CodeModuleRestored, &eventlog.ModuleRestored{Counters: m.Counters()})
+		}, []string{verify.FindModuleRestored, verify.FindSealRemoved, verify.FindCounterGap}},
+		"a BOOT that tells of a seal": {func(m *eventlogtest.Meter) {
+			boot(m, func(b *eventlog.Boot) { b.SealCounter = b.ModuleCounter })
+		}, []string{verify.FindSealRemoved, verify.FindCounterGap}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, w := newborn(t, 5)
+			tc.live(m)
+			m.Seal()
+			wantReport(t, w.verify(m.Bundle()), verify.Intact, tc.want...)
+		})
+	}
+	t.Run("the BOOT of a later segment", func(t *testing.T) {
+		m := eventlogtest.New("meter", eventlog.SchemeCounter)
+		w := newWorld(t, m)
+		next := eventlogtest.NewKey("next", m.Key.Scheme)
+		w.register(next)
+		m.ChangeKey(next)
+		m.Open().Seals = nil
+		m.Key.Counter = 5
+		boot(m, func(b *eventlog.Boot) { b.SealCounter, b.SealLength = 0, 0 })
+		wantReport(t, w.verify(m.Bundle()), verify.Intact, verify.FindKeyChange, verify.FindSealRemoved, verify.FindCounterGap)
+	})
+}
+
+// newborn returns a meter with nothing but the header of segment 1, and no
+// seal, whose secure element has signed so often, and an MDMS that knows it.
+func newborn(t testing.TB, signed uint64) (*eventlogtest.Meter, *world) {
+	m := eventlogtest.New("meter", eventlog.SchemeCounter)
+	m.Segments, m.Seq, m.Key.Counter = nil, 1, signed
+	m.Begin(1, 0, eventlog.Digest{})
+	return m, newWorld(t, m)
+}
+
 func TestSealOlderThanTheKnownOneIsARollbackMadeVisible(t *testing.T) {
 	m := eventlogtest.New("meter", eventlog.SchemeCounter)
 	m.Fill(20)
@@ -606,8 +693,8 @@ func TestFirstSealsOfAKeyAreCounted(t *testing.T) {
 	}{
 		"nothing is gone":                   {0, func(*eventlogtest.Meter) {}, nil},
 		"one power cut":                     {0, func(m *eventlogtest.Meter) { m.Key.Counter++ }, nil},
-		"two signatures of one record":      {0, func(m *eventlogtest.Meter) { m.Key.Counter += 2 }, []string{verify.FindSealRemoved, verify.FindCounterGap}},
-		"the key began with a higher count": {1, func(m *eventlogtest.Meter) { m.Key.Counter += 2 }, nil},
+		"more than power cuts explain":      {0, func(m *eventlogtest.Meter) { m.Key.Counter += 17 }, []string{verify.FindSealRemoved, verify.FindCounterGap}},
+		"the key began with a higher count": {1, func(m *eventlogtest.Meter) { m.Key.Counter += 17 }, nil},
 	} {
 		m := eventlogtest.New("meter", eventlog.SchemeCounter)
 		m.Open().Seals, m.Key.Counter = nil, 0

@@ -28,8 +28,9 @@ type part struct {
 	held     bool  // the signature holds over well-formed records
 	grows    bool  // it adds signed bytes to what is known
 
-	state    Head // at the signed length
-	specific uint64
+	state    Head    // at the signed length
+	base     account // before the first record that its seals can be of
+	specific uint64  // records that they can be of
 	policyOK bool
 	found    findings
 	dropped  []eventlog.SegmentDropped

@@ -36,7 +36,8 @@ func (p *part) records() (step, error) {
 	}
 	s.start, s.log = s.state.Length, log
 	s.sealBoot, s.sealUptime = s.state.Boot, s.state.Uptime
-	s.account = p.opening()
+	p.base = p.opening()
+	s.account = p.base
 	s.policy, p.policyOK = p.v.policy(&p.header)
 	if !s.run() {
 		return stepStructure, nil
@@ -90,7 +91,7 @@ type scan struct {
 
 	state    Head   // after the last record
 	seq      uint32 // due next, 0 = any
-	specific uint64 // specific records so far
+	specific uint64 // specific records since part.base
 	policy   *eventlog.Policy
 	event    eventlog.Event // the last one looked up in policy
 	wants    bool           // whether that one is specific
