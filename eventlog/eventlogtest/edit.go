@@ -2,6 +2,7 @@ package eventlogtest
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"slices"
 
@@ -9,11 +10,16 @@ import (
 )
 
 // Offsets returns the offset of each record of a log, and its end. It reads
-// only the slot counts, so it works on a log that was edited.
+// only the slot counts, so it works on a log that was edited. It panics at a
+// count of 0, behind which nothing can be found.
 func Offsets(log []byte) []int {
 	at := []int{0}
 	for n := 0; n < len(log); {
-		n += int(log[n+1]) * eventlog.SlotSize
+		slots := int(log[n+1])
+		if slots == 0 {
+			panic(fmt.Sprintf("eventlogtest: the record at %d has no slots", n))
+		}
+		n += slots * eventlog.SlotSize
 		at = append(at, n)
 	}
 	return at

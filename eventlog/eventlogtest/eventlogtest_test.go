@@ -120,3 +120,16 @@ func TestEditsKeepTheLogReadable(t *testing.T) {
 		t.Errorf("relabelled segment %d, want 9", got)
 	}
 }
+
+func TestOffsetsRefusesARecordWithoutSlots(t *testing.T) {
+	defer func() {
+		if got := recover(); got != "eventlogtest: the record at 192 has no slots" {
+			t.Errorf("got %v", got)
+		}
+	}()
+	m := eventlogtest.New("slots", eventlog.SchemeDigest)
+	at := m.Append(m.Next(eventlogtest.Ordinary, nil))
+	log := m.Open().Log
+	log[at+1] = 0
+	eventlogtest.Offsets(log)
+}
