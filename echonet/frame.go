@@ -101,6 +101,10 @@ func appendProperties(b []byte, ps []Property, esv ESV) ([]byte, error) {
 		if len(p.EDT) > 255 {
 			return b, ErrEDT
 		}
+		if e := p.EDT; len(e) == 4 { // most values of a meter: one append is twice as fast as two
+			b = append(b, p.EPC, 4, e[0], e[1], e[2], e[3])
+			continue
+		}
 		b = append(b, p.EPC, byte(len(p.EDT)))
 		b = append(b, p.EDT...)
 	}
