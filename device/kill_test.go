@@ -74,7 +74,7 @@ func TestKill(t *testing.T) {
 		t.Errorf("not sealed after all that: %+v", rec)
 	}
 	r.close()
-	list, seal := inspect(t, r.cfg.Dir, module.PublicKey())
+	list, seal := audit(t, r.cfg.Dir, module.PublicKey())
 	if count(list, eventlog.CodeLogDamaged) != 0 {
 		t.Errorf("LOG_DAMAGED in a log that nobody edited")
 	}

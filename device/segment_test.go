@@ -88,7 +88,7 @@ func TestRotationWaitsForTheModule(t *testing.T) {
 			t.Errorf("when the module is back: %+v", s)
 		}
 		r.close()
-		list, _ := inspect(t, r.cfg.Dir, r.module.PublicKey())
+		list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
 		if n := count(list, eventlog.CodeSegmentEnd); n != 2 {
 			t.Errorf("%d SEGMENT_END", n)
 		}
@@ -247,7 +247,7 @@ func TestPolicyChangeWaitsForTheModule(t *testing.T) {
 					t.Errorf("recorded under the new set: %+v", rec)
 				}
 				r.close()
-				inspect(t, r.cfg.Dir, r.module.PublicKey())
+				audit(t, r.cfg.Dir, r.module.PublicKey())
 			})
 		})
 	}
@@ -356,7 +356,7 @@ func TestKeyChangeOverARestart(t *testing.T) {
 			t.Errorf("under the new key: %+v", rec)
 		}
 		r.close()
-		list, _ := inspect(t, r.cfg.Dir, r.module.PublicKey(), fresh.PublicKey())
+		list, _ := audit(t, r.cfg.Dir, r.module.PublicKey(), fresh.PublicKey())
 		want := []string{"SEGMENT", "BOOT", "KEY_CHANGE", "SEGMENT_END", "SE_FAILED", "BOOT", "KEY_CHANGE", "1/40"}
 		if diff := cmp.Diff(events(list)[:len(want)], want); diff != "" {
 			t.Error(diff)

@@ -57,6 +57,28 @@ func TestFirstStartNeedsTheModule(t *testing.T) {
 	}
 }
 
+// TestInterruptedFirstStarts: each of them had the module sign, and lost the
+// answer. The meter that is born in the end is an honest one.
+func TestInterruptedFirstStarts(t *testing.T) {
+	r := newRig(t)
+	r.module.Fail(secureelementtest.Lost)
+	for range eventlog.MaxFirstStarts {
+		if m, err := device.Open(t.Context(), r.cfg); err == nil {
+			m.Close()
+			t.Fatal("a log was born without a seal")
+		}
+	}
+	r.module.Fail(secureelementtest.None)
+	r.start().close()
+	r.start()
+	r.record(coverOpened)
+	r.close()
+	list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
+	if b, ok := list[1].payload.(*eventlog.Boot); !ok || b.ModuleCounter != eventlog.MaxFirstStarts {
+		t.Errorf("the first BOOT says %+v", list[1].payload)
+	}
+}
+
 func TestSecondProcessIsToldWhoHoldsTheDirectory(t *testing.T) {
 	r := newRig(t).open()
 	_, err := device.Open(t.Context(), r.cfg)
