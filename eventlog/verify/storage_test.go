@@ -115,3 +115,74 @@ func TestStorageMatrix(t *testing.T) {
 		})
 	}
 }
+
+// TestMeterThatRefusesItsLog: what a meter makes of a log that is not the one
+// that it had, and what a verifier makes of that.
+func TestMeterThatRefusesItsLog(t *testing.T) {
+	refused := []string{verify.FindTailSpecific, verify.FindDamaged, verify.FindSegmentPartial}
+	restored := []string{verify.FindSealRemoved, verify.FindDamaged, verify.FindSegmentPartial}
+	reused := []string{verify.FindSealRemoved, verify.FindDamaged, verify.FindSeqReused, verify.FindSegmentPartial}
+	for name, tc := range map[string]struct {
+		schemes []eventlog.Scheme
+		damage  func(s *scene)
+		want    map[mode]cell
+	}{
+		"an older image, in which it misses seals": {
+			[]eventlog.Scheme{eventlog.SchemeCounter}, func(s *scene) {
+				o := s.m.Open()
+				o.Log, o.Seals = o.Log[:o.Seals[1].SignedLength], o.Seals[:2]
+				s.m.Seq = o.Seals[1].LastSeq + 1
+				s.m.Damage(len(o.Log))
+			}, map[mode]cell{
+				full: is(verify.Gap, restored...), offline: is(verify.Gap, restored...),
+				incremental: is(verify.Gap, reused...), reread: is(verify.Gap, reused...),
+			},
+		},
+		"an edit that one of its seals does not cover": {
+			schemes, func(s *scene) {
+				o := s.m.Open()
+				o.Log = eventlogtest.Edit(o.Log, 35, func(r []byte) { r[28] ^= 1 })
+				o.Seals = o.Seals[:4]
+				s.m.Damage(int(o.Seals[3].SignedLength))
+			}, always(verify.Gap, refused...),
+		},
+		"an edit that all of its seals cover": {
+			schemes, func(s *scene) {
+				o := s.m.Open()
+				o.Log = eventlogtest.Edit(o.Log, 25, func(r []byte) { r[28] ^= 1 })
+				s.m.Damage(0)
+			}, altered(),
+		},
+		"the same, in what is known": {
+			schemes, func(s *scene) {
+				o := s.m.Open()
+				o.Log = eventlogtest.Edit(o.Log, 15, func(r []byte) { r[28] ^= 1 })
+				s.m.Damage(0)
+			}, with(with(altered(), incremental, is(verify.Gap, verify.FindDamaged, verify.FindSegmentPartial)),
+				reread, is(verify.Altered, verify.FindOtherBytes, verify.FindSignature, verify.FindHeadLost)),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for mode, want := range tc.want {
+				for _, scheme := range tc.schemes {
+					t.Run(modes[mode]+"/"+scheme.String(), func(t *testing.T) {
+						s := newScene(t, scheme, mode)
+						tc.damage(s)
+						s.m.Fill(5)
+						u := s.m.BundleFrom(2, 0)
+						if from := s.from(); from <= len(s.m.Segments[0].Log) {
+							u = s.m.BundleFrom(1, from)
+						}
+						r := s.w.verify(u)
+						wantReport(t, r, want.verdict, want.findings...)
+						charge := verify.ChargeCourier
+						if want.verdict == verify.Gap {
+							charge = verify.ChargeMeter
+						}
+						wantProof(t, r, charge)
+					})
+				}
+			}
+		})
+	}
+}
