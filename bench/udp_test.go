@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"net"
+	"runtime"
 	"testing"
 
 	"github.com/meterseal/meterseal/echonet"
@@ -59,6 +60,24 @@ func BenchmarkRoundTrip(b *testing.B) {
 	}
 }
 
+// BenchmarkRoundTripInFlight is the same with 64 requests under way.
+func BenchmarkRoundTripInFlight(b *testing.B) {
+	power := echonet.NewDevice(echonet.LowVoltageMeter, echonet.Entry{EPC: 0xE7, Value: []byte{0, 0, 1, 0xF8}})
+	server, addr := node(b, power)
+	defer server()
+	client, _, n := nodeOf(b)
+	defer client()
+	b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if ps, err := n.Get(b.Context(), addr, echonet.LowVoltageMeter, 0xE7); err != nil || len(ps) != 1 {
+				b.Errorf("%v: %v", ps, err)
+				return
+			}
+		}
+	})
+}
+
 func node(b *testing.B, objects ...echonet.Object) (stop func(), addr net.Addr) {
 	stop, addr, _ = nodeOf(b, objects...)
 	return stop, addr
@@ -70,7 +89,7 @@ func nodeOf(b *testing.B, objects ...echonet.Object) (stop func(), addr net.Addr
 	if err != nil {
 		b.Fatal(err)
 	}
-	n = echonet.New(echonet.Config{Links: links, Objects: objects})
+	n = echonet.New(echonet.Config{Links: links, Objects: objects, InFlight: 64})
 	ctx, cancel := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- n.Serve(ctx) }()
