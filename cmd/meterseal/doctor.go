@@ -27,15 +27,7 @@ with what to do about it.`,
 
 func runDoctor(c *cobra.Command, _ []string) error {
 	out := c.OutOrStdout()
-	h, err := openHEMS(c, controller.Config{}, (&stepPrinter{w: out, last: -1}).take)
-	if err != nil {
-		return err
-	}
-	return h.once(c.Context(), func(ctx context.Context) error {
-		m, err := h.one()
-		if err != nil {
-			return err
-		}
+	return withMeter(c, controller.Config{}, (&stepPrinter{w: out, last: -1}).take, func(ctx context.Context, h *hems, m controller.Meter) error {
 		start := time.Now()
 		r, err := h.Read(ctx, m)
 		switch {

@@ -165,6 +165,9 @@ func (p *stepPrinter) take(st routeb.Status) {
 		fmt.Fprintf(p.w, "scan     for the meter, up to %s\n", st.Expected.Round(time.Second))
 	case routeb.Joining:
 		fmt.Fprintf(p.w, "found    channel %d, PAN %04X, link quality %d\n", st.Network.Channel, st.Network.PAN, st.Network.LQI)
+		if st.Weak() {
+			fmt.Fprintf(p.w, "signal   weak: put the dongle nearer to the meter, away from metal and USB 3 ports\n")
+		}
 		fmt.Fprintf(p.w, "join     authenticates\n")
 	case routeb.Joined:
 		fmt.Fprintf(p.w, "joined   %s\n", st.Meter)

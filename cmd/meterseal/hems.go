@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meterseal/meterseal/controller"
+	"github.com/meterseal/meterseal/echonet"
+	"github.com/meterseal/meterseal/routeb"
+)
+
+// hems is a controller with its node and sockets.
+type hems struct {
+	*controller.Controller
+	node   *echonet.Node
+	links  []echonet.Link
+	meters []controller.Meter
+	port   string // of the dongle, if there is one
+}
+
+// openHEMS listens, or joins the meter behind a dongle, and makes node and
+// controller of the flags. steps, if not nil, is told of each step of a join.
+func openHEMS(c *cobra.Command, cfg controller.Config, steps func(routeb.Status)) (*hems, error) {
+	log, err := newLogger(c)
+	if err != nil {
+		return nil, err
+	}
+	h := &hems{}
+	if h.port, _ = c.Flags().GetString("port"); h.port != "" {
+		err = h.join(c, steps)
+	} else {
+		err = h.listen(c)
+	}
+	if err != nil {
+		return nil, err
+	}
+	id := echonet.Identity{Product: "METERSEAL", Serial: "HEMS"}
+	h.node = echonet.New(echonet.Config{
+		Links: h.links, Objects: []echonet.Object{echonet.NewController(id)}, Identity: id, Logger: log,
+		OnNotify: func(from net.Addr, f echonet.Frame) { h.Notify(from, f) },
+	})
+	cfg.Node, cfg.Meters, cfg.Logger, cfg.Groups = h.node, h.meters, log, h.groups()
+	h.Controller = controller.New(cfg)
+	return h, nil
+}
+
+// join reaches the one meter behind a dongle.
+func (h *hems) join(c *cobra.Command, steps func(routeb.Status)) error {
+	if c.Flags().Changed("meter") {
+		return usagef("--port and --meter exclude each other: a dongle has its own meter")
+	}
+	conn, s, err := dialRouteB(c, steps)
+	if err != nil {
+		return err
+	}
+	link, m := routebLink(conn, s)
+	h.links, h.meters = []echonet.Link{link}, []controller.Meter{m}
+	return nil
+}
+
+// listen opens sockets, and reads the addresses of the meters.
+func (h *hems) listen(c *cobra.Command) (err error) {
+	hosts, _ := c.Flags().GetStringSlice("meter")
+	loopback := len(hosts) > 0
+	for _, host := range hosts {
+		addr, err := meterAddr(host)
+		if err != nil {
+			return err
+		}
+		loopback = loopback && addr.IP.IsLoopback()
+		h.meters = append(h.meters, controller.Meter{Addr: addr})
+	}
+	addrs, _ := c.Flags().GetStringSlice("listen")
+	if len(addrs) == 0 && loopback {
+		addrs = []string{"127.0.0.1:0"}
+	}
+	h.links, err = echonet.Listen(echonet.ListenConfig{Addrs: addrs})
+	return err
+}
+
+// groups are where meters are looked for.
+func (h *hems) groups() []net.Addr {
+	var groups []net.Addr
+	for _, l := range h.links {
+		if l.Group != nil {
+			groups = append(groups, l.Group)
+		}
+	}
+	return groups
+}
+
+// meterAddr reads HOST[:PORT]; the default port is 3610.
+func meterAddr(host string) (*net.UDPAddr, error) {
+	if _, _, err := net.SplitHostPort(host); err != nil {
+		host = net.JoinHostPort(host, strconv.Itoa(echonet.Port))
+	}
+	addr, err := net.ResolveUDPAddr("udp", host)
+	if err != nil {
+		return nil, usagef("--meter %s: %w", host, err)
+	}
+	return addr, nil
+}
+
+// once runs f beside the node's goroutines, and ends those with it.
+func (h *hems) once(ctx context.Context, f func(context.Context) error) error {
+	defer closeLinks(h.links)
+	return together(ctx, h.node.Serve, f)
+}
+
+// withMeter runs f with the one meter that the flags name, for a command that
+// does something once. steps is as for openHEMS.
+func withMeter(c *cobra.Command, cfg controller.Config, steps func(routeb.Status),
+	f func(context.Context, *hems, controller.Meter) error,
+) error {
+	h, err := openHEMS(c, cfg, steps)
+	if err != nil {
+		return err
+	}
+	if len(h.meters) != 1 {
+		closeLinks(h.links)
+		return usagef("--meter HOST[:PORT] is required, once, or --port TTY; \"meterseal controller discover\" finds meters")
+	}
+	return h.once(c.Context(), func(ctx context.Context) error { return f(ctx, h, h.meters[0]) })
+}
+
+// mdmsClient makes the HTTP client that speaks to the MDMS.
+func mdmsClient(c *cobra.Command) (*http.Client, error) {
+	f := c.Flags()
+	cfg := &tls.Config{MinVersion: tls.VersionTLS13}
+	if path, _ := f.GetString("mdms-ca"); path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("certificate authority: %w", err)
+		}
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("certificate authority: %s has no PEM block CERTIFICATE", path)
+		}
+	}
+	cert, _ := f.GetString("tls-cert")
+	key, _ := f.GetString("tls-key")
+	switch {
+	case (cert == "") != (key == ""):
+		return nil, usagef("--tls-cert and --tls-key go together")
+	case cert != "":
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("certificate: %w", err)
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = cfg
+	return &http.Client{Transport: t}, nil
+}

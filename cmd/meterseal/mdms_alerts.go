@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/mdms"
+)
+
+func newAlerts() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "alerts",
+		Short: "List alerts that are not closed; acknowledge or close one",
+		Example: `  meterseal mdms alerts --json
+  meterseal mdms alerts --close FFFFFF-MS0000000001/a1b2c3`,
+		Args: cobra.NoArgs,
+		RunE: withMDMS(func(c *cobra.Command, s *mdms.Server, _ []string) error {
+			for flag, state := range map[string]string{"ack": "acknowledged", "close": "closed", "reopen": "open"} {
+				which, _ := c.Flags().GetString(flag)
+				if which == "" {
+					continue
+				}
+				if err := setAlert(c.Context(), s, which, state); err != nil {
+					return err
+				}
+			}
+			all, _ := c.Flags().GetBool("all")
+			alerts, err := allAlerts(c.Context(), s, all)
+			if err != nil {
+				return err
+			}
+			if asJSON, _ := c.Flags().GetBool("json"); asJSON {
+				return printJSON(c.OutOrStdout(), alerts)
+			}
+			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "ALERT\tSTATUS\tKIND\tTIMES\tSINCE\tDETAIL")
+			for _, a := range alerts {
+				fmt.Fprintf(w, "%s/%s\t%s\t%s\t%d\t%s\t%s\n", a.Meter, a.ID, a.Status, a.Kind, a.Count, stamp(a.OpenedAt), a.Detail)
+			}
+			return w.Flush()
+		}),
+	}
+	c.Flags().Bool("all", false, "list closed ones too")
+	c.Flags().String("ack", "", "METER/ALERT to mark as acknowledged")
+	c.Flags().String("close", "", "METER/ALERT to close: a person has looked into it")
+	c.Flags().String("reopen", "", "METER/ALERT to open again")
+	c.Flags().Bool("json", false, "print JSON")
+	return c
+}
+
+func setAlert(ctx context.Context, s *mdms.Server, which, state string) error {
+	i := strings.LastIndexByte(which, '/') // a serial number may hold a slash, an alert id does not
+	if i < 0 {
+		return usagef("alert %q: want METER/ALERT, as \"meterseal mdms alerts\" lists it", which)
+	}
+	id, err := eventlog.ParseMeterID(which[:i])
+	if err != nil {
+		return usagef("alert %q: %w", which, err)
+	}
+	return s.SetAlert(ctx, id, which[i+1:], state)
+}
+
+// allAlerts reads the pages of the list to the end.
+func allAlerts(ctx context.Context, s *mdms.Server, closed bool) ([]mdms.Alert, error) {
+	all := []mdms.Alert{}
+	for after := ""; ; {
+		page, err := s.Alerts(ctx, after, closed, 500)
+		if err != nil || len(page) == 0 {
+			return all, err
+		}
+		all = append(all, page...)
+		last := page[len(page)-1]
+		after = last.Meter.String() + "/" + last.ID
+	}
+}
