@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 
@@ -67,7 +68,8 @@ func serve(conn io.ReadWriter, measures []secureelement.Measure) error {
 		return l.answer(f.ID, nil)
 	}
 	defer s.close()
-	debug.FreeOSMemory() // what the derivation of the key took, before memory is locked
+	runtime.GOMAXPROCS(1) // one request at a time from here on: a second thread to wake only costs
+	debug.FreeOSMemory()  // what the derivation of the key took, before memory is locked
 	s.measures = append(s.measures, harden.Memory())
 	s.measures = append(s.measures, harden.Calls()...)
 	body, err := s.describe()
