@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,6 +44,7 @@ loopback does.`,
 	f.String("tls-key", "", "PEM file with the certificate's private key")
 	f.Duration("poll", time.Minute, "time between two readings")
 	f.Duration("collect-every", 5*time.Minute, "time between two looks for new evidence, beside those that announcements cause")
+	f.String("metrics", "", "ADDR:PORT on loopback for Prometheus metrics at /metrics; default none")
 	f.String("config", "", "TOML file with flags")
 	portFlags(c)
 	c.AddCommand(newControllerRead(), newControllerHistory(), newControllerCollect(), newControllerDiscover(), newDoctor())
@@ -86,6 +88,16 @@ func runController(c *cobra.Command, _ []string) error {
 	if cfg.MDMS != "" {
 		pairs = append(pairs, pair{"mdms", cfg.MDMS})
 	}
+	roles := []func(context.Context) error{h.Run}
+	if addr, _ := f.GetString("metrics"); addr != "" {
+		ln, err := listenMetrics(c.Context(), addr)
+		if err != nil {
+			closeLinks(h.links)
+			return err
+		}
+		pairs = append(pairs, pair{"metrics", "http://" + ln.Addr().String() + "/metrics"})
+		roles = append(roles, func(ctx context.Context) error { return serveMetrics(ctx, ln, h) })
+	}
 	ready(c.OutOrStdout(), pairs...)
-	return h.once(c.Context(), h.Run)
+	return h.once(c.Context(), func(ctx context.Context) error { return together(ctx, roles...) })
 }

@@ -23,7 +23,8 @@ type hems struct {
 	node   *echonet.Node
 	links  []echonet.Link
 	meters []controller.Meter
-	port   string // of the dongle, if there is one
+	port   string       // of the dongle, if there is one
+	conn   *routeb.Conn // its session
 }
 
 // openHEMS listens, or joins the meter behind a dongle, and makes node and
@@ -62,6 +63,7 @@ func (h *hems) join(c *cobra.Command, steps func(routeb.Status)) error {
 		return err
 	}
 	link, m := routebLink(conn, s)
+	h.conn = conn
 	h.links, h.meters = []echonet.Link{link}, []controller.Meter{m}
 	return nil
 }

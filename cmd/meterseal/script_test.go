@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,7 +34,7 @@ func TestCommands(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			return os.CopyFS(filepath.Join(e.WorkDir, "evidence"), evidence.Files)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "await": await, "capture": capture},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "await": await, "capture": capture, "fetch": fetch},
 	})
 }
 
@@ -84,4 +86,25 @@ func capture(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s does not match %s", args[1], args[2])
 	}
 	ts.Setenv(args[0], m[1])
+}
+
+// fetch URL FILE TEXT gets a page until it contains a text, and keeps it in a file.
+func fetch(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: fetch URL FILE TEXT")
+	}
+	var page []byte
+	err := until(context.Background(), func() bool {
+		resp, err := http.Get(args[0])
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		page, err = io.ReadAll(resp.Body)
+		return err == nil && bytes.Contains(page, []byte(args[2]))
+	})
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), page, 0o600))
+	if err != nil {
+		ts.Fatalf("%s never said %q:\n%s", args[0], args[2], page)
+	}
 }
