@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -32,10 +35,30 @@ func TestCommands(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
+			e.Defer(func() { endLeftovers(e.WorkDir) })
 			return os.CopyFS(filepath.Join(e.WorkDir, "evidence"), evidence.Files)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "await": await, "capture": capture, "fetch": fetch},
 	})
+}
+
+// endLeftovers kills what a script that failed has left running: the processes
+// of its .pid files that still work in its directory.
+func endLeftovers(dir string) {
+	files, _ := filepath.Glob(filepath.Join(dir, "*.pid")) // the pattern is well formed
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue
+		}
+		pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+		if err != nil {
+			continue
+		}
+		if cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid)); err == nil && cwd == dir {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 }
 
 // exits CODE COMMAND ARGS... runs a command and checks its exit status.
