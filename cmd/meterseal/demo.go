@@ -140,7 +140,7 @@ func (d *demo) line(name, format string, args ...any) {
 // path starts the parts and shows how events become verdicts.
 func (d *demo) path(ctx context.Context) (err error) {
 	d.say("The path from an event to a verdict\n\nfirst start of the meter: a log is born")
-	if d.mdms, err = newLabMDMS(ctx, d.dir, d.log, nil); err != nil {
+	if d.mdms, err = newLabMDMS(ctx, d.dir, d.log); err != nil {
 		return err
 	}
 	if d.meter, err = newLabMeter(filepath.Join(d.dir, "meter"), demoMeter, d.log); err != nil {

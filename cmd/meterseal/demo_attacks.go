@@ -92,7 +92,7 @@ func (r *proving) play(ctx context.Context, number int, a attack) (verdict, why 
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return "", "", err
 	}
-	if s.mdms, err = newLabMDMS(ctx, s.dir, r.log, nil); err != nil {
+	if s.mdms, err = newLabMDMS(ctx, s.dir, r.log); err != nil {
 		return "", "", err
 	}
 	defer func() { err = errors.Join(err, s.mdms.close()) }()
@@ -180,7 +180,7 @@ func (s *stage) verdict(ctx context.Context, m *labMeter) (controller.Answer, er
 // The events of the attacks' meters.
 var (
 	coverRemoved = eventlog.Event{Class: eventlog.ClassFraud, Code: 44}
-	coverClosed  = eventlog.Event{Class: eventlog.ClassFraud, Code: 46}
+	authFailed   = eventlog.Event{Class: eventlog.ClassFraud, Code: 46}
 )
 
 // edit is an attack of the relay on the later bundle; the MDMS knows the
@@ -344,7 +344,7 @@ func withholdSegment(ctx context.Context, s *stage) (controller.Answer, error) {
 		return controller.Answer{}, err
 	}
 	for m.meter.Status().Segment < 3 {
-		if err := m.event(ctx, coverClosed); err != nil {
+		if err := m.event(ctx, authFailed); err != nil {
 			return controller.Answer{}, err
 		}
 	}
@@ -396,7 +396,7 @@ func swapKey(ctx context.Context, s *stage) (controller.Answer, error) {
 		return controller.Answer{}, errors.Join(err, fresh.Close())
 	}
 	m.module = fresh
-	if err := m.event(ctx, coverClosed); err != nil {
+	if err := m.event(ctx, authFailed); err != nil {
 		return controller.Answer{}, err
 	}
 	return s.verdict(ctx, m)
@@ -440,7 +440,7 @@ func editFlash(ctx context.Context, s *stage) (controller.Answer, error) {
 	if err := m.on(ctx); err != nil {
 		return controller.Answer{}, err
 	}
-	if err := m.event(ctx, coverClosed); err != nil {
+	if err := m.event(ctx, authFailed); err != nil {
 		return controller.Answer{}, err
 	}
 	return s.verdictFrom(ctx, m, 2)
@@ -465,7 +465,7 @@ func restoreFlash(ctx context.Context, s *stage) (controller.Answer, error) {
 	if err := errors.Join(m.off(), copyState(m.dir, image), m.on(ctx)); err != nil {
 		return controller.Answer{}, err
 	}
-	if err := s.happen(ctx, m, coverClosed); err != nil {
+	if err := s.happen(ctx, m, authFailed); err != nil {
 		return controller.Answer{}, err
 	}
 	if err := errors.Join(m.off(), copyState(image, m.dir), m.on(ctx)); err != nil {
@@ -488,7 +488,7 @@ func restoreAll(ctx context.Context, s *stage) (controller.Answer, error) {
 	if err := errors.Join(m.close(), copyPrivate(m.dir, image), m.on(ctx)); err != nil {
 		return controller.Answer{}, err
 	}
-	if err := s.happen(ctx, m, coverClosed); err != nil {
+	if err := s.happen(ctx, m, authFailed); err != nil {
 		return controller.Answer{}, err
 	}
 	if err := errors.Join(m.close(), os.RemoveAll(m.dir), copyPrivate(image, m.dir), m.on(ctx)); err != nil {
@@ -525,7 +525,7 @@ func (s *stage) disturbModule(ctx context.Context, sig syscall.Signal) (controll
 	if err := syscall.Kill(info.PID, sig); err != nil {
 		return controller.Answer{}, fmt.Errorf("signal to the module: %w", err)
 	}
-	rec, err := m.meter.Record(ctx, coverClosed, nil)
+	rec, err := m.meter.Record(ctx, authFailed, nil)
 	if err != nil {
 		return controller.Answer{}, err
 	}
@@ -547,7 +547,7 @@ func setClockBack(ctx context.Context, s *stage) (controller.Answer, error) {
 	if err := m.meter.SetClock(ctx, m.meter.Clock().Add(-time.Hour), eventlog.ClockLocal); err != nil {
 		return controller.Answer{}, err
 	}
-	if err := m.event(ctx, coverClosed); err != nil {
+	if err := m.event(ctx, authFailed); err != nil {
 		return controller.Answer{}, err
 	}
 	return s.verdict(ctx, m)

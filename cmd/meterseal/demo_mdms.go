@@ -26,11 +26,11 @@ type labMDMS struct {
 	ended  chan error
 }
 
-func newLabMDMS(ctx context.Context, dir string, log *slog.Logger, trace func(string, *mdms.Result)) (*labMDMS, error) {
+func newLabMDMS(ctx context.Context, dir string, log *slog.Logger) (*labMDMS, error) {
 	l := &labMDMS{ended: make(chan error, 1)}
 	var err error
 	l.Server, err = mdms.Open(ctx, mdms.Config{
-		Store: filepath.Join(dir, "mdms.db"), Logger: log, Trace: trace,
+		Store: filepath.Join(dir, "mdms.db"), Logger: log,
 		Now: func() time.Time { return time.Now().Add(time.Duration(l.later.Load())) },
 	})
 	if err != nil {

@@ -22,11 +22,10 @@ import (
 // labMeter is a meter of the demo: the real one, on a free port of loopback,
 // with its soft module in a process of its own. It can be switched off and on.
 type labMeter struct {
-	dir    string
-	id     eventlog.MeterID
-	policy eventlog.Policy
-	cfg    device.Config // further settings; Dir, Module and so on are filled in
-	log    *slog.Logger
+	dir string
+	id  eventlog.MeterID
+	cfg device.Config // further settings; Dir, Module and so on are filled in
+	log *slog.Logger
 
 	module *soft.Module
 	meter  *device.Meter
@@ -39,7 +38,7 @@ type labMeter struct {
 // off.
 func newLabMeter(dir, id string, log *slog.Logger) (*labMeter, error) {
 	meter, err := eventlog.ParseMeterID(id)
-	return &labMeter{dir: dir, id: meter, policy: eventlog.DefaultPolicy(), log: log}, err
+	return &labMeter{dir: dir, id: meter, log: log}, err
 }
 
 // on starts the meter and waits until it answers.
@@ -53,7 +52,7 @@ func (l *labMeter) on(ctx context.Context) (err error) {
 		return err
 	}
 	cfg := l.cfg
-	cfg.Dir, cfg.Module, cfg.Meter, cfg.Policy, cfg.Profile, cfg.Logger = l.dir, l.module, l.id, l.policy, eventlog.ProfileIDIS, l.log
+	cfg.Dir, cfg.Module, cfg.Meter, cfg.Policy, cfg.Profile, cfg.Logger = l.dir, l.module, l.id, eventlog.DefaultPolicy(), eventlog.ProfileIDIS, l.log
 	if l.meter, err = device.Open(ctx, cfg); err != nil {
 		closeLinks(l.links)
 		return err
