@@ -263,10 +263,10 @@ func verdict(t testing.TB, dir string, segments []segmentFile, newest eventlog.S
 	bundle := eventlog.Bundle{Meter: meterID, Newest: true}
 	for i, s := range segments {
 		part := eventlog.Part{Segment: s.number, Log: s.bytes}
-		if i == len(segments)-1 {
-			part.Seal = must(newest.AppendBinary(nil))
-		} else {
+		if i < len(segments)-1 {
 			part.Seal = must(os.ReadFile(filepath.Join(dir, "log", fmt.Sprintf("%08d.seal", s.number))))
+		} else if newest.Segment != 0 {
+			part.Seal = must(newest.AppendBinary(nil))
 		}
 		bundle.Parts = append(bundle.Parts, part)
 	}

@@ -37,7 +37,8 @@ func (m *Meter) wakeSealer() {
 
 // seal is the goroutine that talks to the module: it has what is pending
 // signed, closes segments, and asks a module that failed whether it is back.
-// When ctx ends it tries once more, so that a clean stop leaves no tail.
+// When ctx ends it signs what is pending, so that a clean stop leaves no tail; it
+// closes no segment then, for the next one would begin without a seal.
 func (m *Meter) seal(ctx context.Context) {
 	for ctx.Err() == nil {
 		timer := time.NewTimer(m.work(ctx))
@@ -50,7 +51,7 @@ func (m *Meter) seal(ctx context.Context) {
 		}
 		timer.Stop()
 	}
-	if m.moduleUp() && m.retry.IsZero() {
+	if m.moduleUp() && m.retry.IsZero() && m.unasked() {
 		m.advance(context.WithoutCancel(ctx))
 	}
 }

@@ -1,6 +1,7 @@
 package device_test
 
 import (
+	"context"
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/meterseal/meterseal/device"
 	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/secureelement"
 	"github.com/meterseal/meterseal/secureelement/secureelementtest"
 )
 
@@ -92,6 +94,42 @@ func TestRotationWaitsForTheModule(t *testing.T) {
 		if n := count(list, eventlog.CodeSegmentEnd); n != 2 {
 			t.Errorf("%d SEGMENT_END", n)
 		}
+	})
+}
+
+// slow is a module that takes a second for a signature.
+type slow struct{ secureelement.Module }
+
+func (s slow) Sign(ctx context.Context, digest [32]byte) (secureelement.Signature, error) {
+	time.Sleep(time.Second)
+	return s.Module.Sign(ctx, digest)
+}
+
+// TestStopLeavesNoTail: the meter stops while a segment that has its size waits
+// for its seal. It gets it, and is closed after the next start.
+func TestStopLeavesNoTail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, small, func(c *device.Config) { c.Module = slow{c.Module} }).start()
+		for r.Status().Length < 4<<10-64 {
+			r.record(powerUp)
+		}
+		go r.record(coverOpened)
+		synctest.Wait()
+		r.close()
+		list, seal := audit(t, r.cfg.Dir, r.module.PublicKey())
+		if last := list[len(list)-1]; seal.LastSeq != last.Seq {
+			t.Errorf("the seal covers up to %d, the last record is %d %v", seal.LastSeq, last.Seq, last.Event())
+		}
+		if n := len(readSegments(t, r.cfg.Dir)); n != 1 {
+			t.Errorf("%d segments", n)
+		}
+		r.start()
+		time.Sleep(10 * time.Second)
+		if s := r.Status(); s.Segment != 2 {
+			t.Errorf("after the start: %+v", s)
+		}
+		r.close()
+		audit(t, r.cfg.Dir, r.module.PublicKey())
 	})
 }
 
