@@ -11,7 +11,12 @@ import (
 
 // BenchmarkRoundTripBareUDP is the limit: a request and its answer over
 // loopback, both sides plain UDP sockets.
-func BenchmarkRoundTripBareUDP(b *testing.B) {
+func BenchmarkRoundTripBareUDP(b *testing.B) { bare(b, 1) }
+
+// BenchmarkRoundTripBareUDPInFlight is the limit with 64 requests under way.
+func BenchmarkRoundTripBareUDPInFlight(b *testing.B) { bare(b, 64) }
+
+func bare(b *testing.B, inFlight int) {
 	server, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
@@ -34,11 +39,17 @@ func BenchmarkRoundTripBareUDP(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer client.Close()
-	buf := make([]byte, 1500)
-	for b.Loop() {
+	ask := func() {
 		if _, err := client.WriteTo(getRes, server.LocalAddr()); err != nil {
 			b.Fatal(err)
 		}
+	}
+	for range inFlight - 1 {
+		ask()
+	}
+	buf := make([]byte, 1500)
+	for b.Loop() {
+		ask()
 		if n, _, err := client.ReadFrom(buf); err != nil || n != len(getRes) {
 			b.Fatalf("%d bytes: %v", n, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 )
 
 // Link is one way to reach other nodes: a socket, a Wi-SUN dongle, or a pair in
@@ -51,6 +52,14 @@ type port struct {
 	at     netip.AddrPort // local, invalid if it is not IP
 	prefix netip.Prefix   // of the local network, invalid if not known
 
+	// Reading; see lead.
+	reading sync.Mutex    // held by whoever reads conn
+	leader  reader        // of a caller who reads; guarded by reading
+	asked   atomic.Int32  // requests that left by this port and wait
+	leads   atomic.Uint32 // times a caller has read
+	passed  chan datagram // what a caller read and Serve has to handle; nil if only Serve reads
+	back    chan struct{} // tells Serve to read again; capacity 1
+
 	writer  sync.WaitGroup // the goroutine that writes, while there is one
 	mu      sync.Mutex     // guards what follows
 	queue   []outgoing
@@ -61,9 +70,11 @@ type port struct {
 
 func newPort(l Link, nets []netip.Prefix) *port {
 	p := &port{conn: l.PacketConn, group: l.Group, local: l.LocalAddr()}
+	p.reading.Lock() // nobody reads before Serve
 	switch l.PacketConn.(type) {
 	case *net.UDPConn:
 		p.direct = true
+		p.passed, p.back = make(chan datagram, passedQueue), make(chan struct{}, 1)
 	case *groupConn, *broadcastConn:
 		p.direct, p.heard = true, true
 	}

@@ -191,48 +191,6 @@ func (n *Node) deliver(ctx context.Context) {
 	}
 }
 
-// maxDatagram is the largest datagram that is read. One that fills the buffer
-// was cut, and is dropped.
-const maxDatagram = 4096
-
-// reader is what one link's reading goroutine uses again and again.
-type reader struct {
-	in   [maxDatagram]byte
-	size int // of the datagram in in
-	f    Frame
-	out  []byte
-}
-
-// Waits after a failed read, so that a link that fails at once costs no
-// processor.
-const (
-	readRetryMin = 10 * time.Millisecond
-	readRetryMax = time.Second
-)
-
-func (n *Node) read(ctx context.Context, p *port) {
-	r := &reader{out: make([]byte, 0, n.cfg.MaxPayload)}
-	wait := readRetryMin
-	for ctx.Err() == nil {
-		size, from, err := p.conn.ReadFrom(r.in[:])
-		if err == nil {
-			wait = readRetryMin
-			n.datagram(p, r, r.in[:size], from)
-			continue
-		}
-		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
-			return
-		}
-		n.count.readErrors.Add(1)
-		n.cfg.Logger.Warn("read", "link", p.local, "err", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
-		wait = min(2*wait, readRetryMax)
-	}
-}
-
 // Reasons for which OnDrop is called, beside those of Frame.UnmarshalBinary.
 var (
 	// ErrOversize: a datagram of 4096 bytes or more.
@@ -245,20 +203,21 @@ var (
 	ErrMulticast = errors.New("echonet: individual service by multicast")
 )
 
-// datagram handles one datagram of any content.
-func (n *Node) datagram(p *port, r *reader, b []byte, from net.Addr) {
+// datagram handles one datagram of any content. It reports whether that answered
+// a request of ours.
+func (n *Node) datagram(p *port, r *reader, b []byte, from net.Addr) bool {
 	if n.own(from) {
-		return
+		return false
 	}
 	n.count.received.Add(1)
 	r.size = len(b)
 	if len(b) == maxDatagram {
 		n.drop(from, b, ErrOversize)
-		return
+		return false
 	}
 	if err := r.f.UnmarshalBinary(b); err != nil {
 		n.drop(from, b, err)
-		return
+		return false
 	}
 	n.count.last.Store(n.cfg.Now().UnixNano())
 	var err error
@@ -270,11 +229,16 @@ func (n *Node) datagram(p *port, r *reader, b []byte, from net.Addr) {
 	case f.ESV.IsRequest():
 		err = n.serve(p, r, from)
 	default:
-		err = n.answer(from, f)
+		if n.answer(from, f) {
+			return true
+		}
+		n.count.unmatched.Add(1)
+		err = ErrUnasked
 	}
 	if err != nil {
 		n.drop(from, b, err)
 	}
+	return false
 }
 
 func (n *Node) drop(from net.Addr, b []byte, reason error) {

@@ -30,8 +30,9 @@ func (e *SNAError) Error() string {
 
 // pending is a request that waits for its answer, in Node.pending by its TID.
 type pending struct {
-	group bool // anyone may answer, and many do
-	host  Host // who may answer, otherwise
+	group bool  // anyone may answer, and many do
+	host  Host  // who may answer, otherwise
+	port  *port // that the request leaves by; nil for a group
 	sent  *Frame
 	reply chan reply
 }
@@ -50,27 +51,23 @@ func (w *pending) answeredBy(host Host, f *Frame) bool {
 		(f.ESV == done || f.ESV == refused && refused != 0)
 }
 
-// answer hands an answer to the request that waits for it.
-func (n *Node) answer(from net.Addr, f *Frame) error {
+// answer hands an answer to the request that waits for it, if there is one.
+func (n *Node) answer(from net.Addr, f *Frame) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	w := n.pending[f.TID]
 	if w == nil || !w.answeredBy(HostOf(from), f) {
-		if f.ESV != INF {
-			n.count.unmatched.Add(1)
-		}
-		return ErrUnasked
+		return false
 	}
+	if w.group && len(w.reply) == cap(w.reply) {
+		return false // more answers of a group than are taken
+	}
+	w.reply <- reply{from, f.Clone()}
+	n.count.matched.Add(1)
 	if !w.group {
-		delete(n.pending, f.TID)
+		n.remove(w)
 	}
-	select {
-	case w.reply <- reply{from, f.Clone()}:
-		n.count.matched.Add(1)
-	default: // more answers of a group than are taken
-		n.count.unmatched.Add(1)
-	}
-	return nil
+	return true
 }
 
 // await registers a request under a TID that no other one has.
@@ -82,6 +79,9 @@ func (n *Node) await(w *pending) error {
 		if _, used := n.pending[n.nextTID]; !used {
 			w.sent.TID = n.nextTID
 			n.pending[n.nextTID] = w
+			if w.port != nil {
+				w.port.asked.Add(1)
+			}
 			return nil
 		}
 	}
@@ -92,7 +92,15 @@ func (n *Node) forget(w *pending) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.pending[w.sent.TID] == w { // not answered, which frees the TID
-		delete(n.pending, w.sent.TID)
+		n.remove(w)
+	}
+}
+
+// remove is called with n.mu held.
+func (n *Node) remove(w *pending) {
+	delete(n.pending, w.sent.TID)
+	if w.port != nil {
+		w.port.asked.Add(-1)
 	}
 }
 
@@ -157,7 +165,7 @@ func (n *Node) request(ctx context.Context, to net.Addr, f *Frame) (Frame, error
 		return Frame{}, err
 	}
 	defer n.release(held)
-	w := &pending{host: HostOf(to), sent: f, reply: make(chan reply, 1)}
+	w := &pending{host: HostOf(to), port: p, sent: f, reply: make(chan reply, 1)}
 	if err := n.await(w); err != nil {
 		return Frame{}, err
 	}
@@ -195,8 +203,21 @@ func (n *Node) attempt(ctx context.Context, p *port, to net.Addr, b []byte, w *p
 		return Frame{}, err
 	}
 	n.count.sent.Add(1)
-	sent := make(chan error, 1)
-	_ = p.send(b, to, sent) // the error comes by the channel
+	var sent chan error // tells that the request has left, if it has to wait its turn
+	if !p.direct {
+		sent = make(chan error, 1)
+	}
+	err := p.send(b, to, sent)
+	switch {
+	case sent != nil: // the error comes by the channel
+	case err != nil && !mayBeSent(err):
+		n.count.writeErrors.Add(1)
+		return Frame{}, err
+	case w.sent.ESV == SetI:
+		return Frame{}, nil
+	case n.lead(p, w):
+		return (<-w.reply).f, nil
+	}
 	limit := n.timeout(w.sent)
 	timer := time.NewTimer(limit)
 	defer timer.Stop()

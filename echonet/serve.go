@@ -172,7 +172,7 @@ func (n *Node) inf(from net.Addr, f *Frame) error {
 		return ErrNoObject
 	}
 	n.count.notifications.Add(1)
-	_ = n.answer(from, f) // most are answers to nothing
+	n.answer(from, f) // most are answers to nothing
 	n.enqueue(from, f)
 	return nil
 }

@@ -1,0 +1,198 @@
+package echonet_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/meterseal/meterseal/echonet"
+)
+
+// socket opens a UDP socket on loopback until the test ends.
+func socket(t *testing.T) echonet.Link {
+	t.Helper()
+	links, err := echonet.Listen(echonet.ListenConfig{Addrs: []string{"127.0.0.1:0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { links[0].Close() })
+	return links[0]
+}
+
+// overUDP serves objects on loopback until the test ends.
+func overUDP(t *testing.T, c echonet.Config) (*echonet.Node, net.Addr) {
+	t.Helper()
+	link := socket(t)
+	c.Links = []echonet.Link{link}
+	return run(t, echonet.New(c)), link.LocalAddr()
+}
+
+var power = echonet.Entry{EPC: 0xE7, Value: []byte{0, 0, 1, 0xF8}}
+
+// lead asks until a caller has read the socket itself, so that the next request
+// is likely to.
+func lead(t *testing.T, n *echonet.Node, to net.Addr) {
+	t.Helper()
+	for before := echonet.Leads(n); echonet.Leads(n) == before; {
+		if _, err := n.Get(t.Context(), to, echonet.LowVoltageMeter, 0xE7); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// watched is an object that tells when it is called from within a request.
+type watched struct {
+	*echonet.Device
+	t *testing.T
+}
+
+func (w watched) Begin(r echonet.Request) echonet.Access {
+	if stack := debug.Stack(); bytes.Contains(stack, []byte("(*Node).Request")) {
+		w.t.Errorf("called from within a request:\n%s", stack)
+	}
+	return w.Device.Begin(r)
+}
+
+// Callers read the socket themselves, while others ask the same node.
+func TestCallersReadWhileTheNodeServes(t *testing.T) {
+	_, meter := overUDP(t, echonet.Config{Objects: []echonet.Object{echonet.NewDevice(echonet.LowVoltageMeter, power)}})
+	n, at := overUDP(t, echonet.Config{Objects: []echonet.Object{watched{echonet.NewDevice(echonet.LowVoltageMeter, power), t}}})
+	other, _ := overUDP(t, echonet.Config{})
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			if _, err := other.Get(t.Context(), at, echonet.LowVoltageMeter, 0xE7); err != nil {
+				t.Errorf("the node does not serve: %v", err)
+			}
+		}
+	})
+	for range 2000 {
+		ps, err := n.Get(t.Context(), meter, echonet.LowVoltageMeter, 0xE7)
+		if err != nil || len(ps) != 1 {
+			t.Fatalf("%v: %v", ps, err)
+		}
+	}
+	cancel()
+	wg.Wait()
+	if leads := echonet.Leads(n); leads < 100 {
+		t.Errorf("callers have read %d times: this test shows little", leads)
+	}
+	if s := n.Stats(); s.Unmatched != 0 || s.Dropped != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Many callers, who ask at once and pause at random.
+func TestManyCallersRead(t *testing.T) {
+	_, meter := overUDP(t, echonet.Config{Objects: []echonet.Object{echonet.NewDevice(echonet.LowVoltageMeter, power)}})
+	n, _ := overUDP(t, echonet.Config{InFlight: 3, Retries: -1})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for k := range 300 {
+				if _, err := n.Get(t.Context(), meter, echonet.LowVoltageMeter, 0xE7); err != nil {
+					t.Error(err)
+					return
+				}
+				if (i+k)%7 == 0 {
+					time.Sleep(time.Duration(i*k%2500) * time.Microsecond)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if s := n.Stats(); s.Matched != 8*300 || s.Unmatched != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A caller who reads and gets no answer gives the socket back: the node serves,
+// and the caller's time and context count.
+func TestCallerWhoReadsInVain(t *testing.T) {
+	_, meter := overUDP(t, echonet.Config{Objects: []echonet.Object{echonet.NewDevice(echonet.LowVoltageMeter, power)}})
+	silent := socket(t).LocalAddr()
+	n, at := overUDP(t, echonet.Config{Retries: -1, Timeout: time.Hour, Objects: []echonet.Object{echonet.NewDevice(echonet.LowVoltageMeter, power)}})
+	other, _ := overUDP(t, echonet.Config{})
+
+	for range 20 {
+		lead(t, n, meter)
+		ctx, cancel := context.WithCancel(t.Context())
+		failed := make(chan error, 1)
+		go func() {
+			_, err := n.Get(ctx, silent, echonet.LowVoltageMeter, 0xE7)
+			failed <- err
+		}()
+		if _, err := other.Get(t.Context(), at, echonet.LowVoltageMeter, 0xE7); err != nil {
+			t.Errorf("the node does not serve: %v", err)
+		}
+		cancel()
+		if err := <-failed; !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want Canceled", err)
+		}
+	}
+	brief, _ := overUDP(t, echonet.Config{Retries: -1, Timeout: 5 * time.Millisecond})
+	lead(t, brief, meter)
+	if _, err := brief.Get(t.Context(), silent, echonet.LowVoltageMeter, 0xE7); !errors.Is(err, echonet.ErrTimeout) {
+		t.Errorf("got %v, want ErrTimeout", err)
+	}
+}
+
+// Serve ends while a caller reads; then another node serves the same link.
+func TestServeEndsWhileACallerReads(t *testing.T) {
+	_, meter := overUDP(t, echonet.Config{Objects: []echonet.Object{echonet.NewDevice(echonet.LowVoltageMeter, power)}})
+	silent := socket(t).LocalAddr()
+	link := socket(t)
+	other, _ := overUDP(t, echonet.Config{Timeout: 100 * time.Millisecond, Retries: 1000})
+	for range 50 {
+		n := echonet.New(echonet.Config{Links: []echonet.Link{link}, Timeout: time.Hour})
+		ctx, cancel := context.WithCancel(t.Context())
+		served := make(chan error, 1)
+		go func() { served <- n.Serve(ctx) }()
+		if _, err := other.Get(t.Context(), link.LocalAddr(), echonet.NodeProfile, 0xD6); err != nil {
+			t.Fatal(err) // it serves by now
+		}
+		lead(t, n, meter)
+		var asking atomic.Bool
+		failed := make(chan error, 1)
+		go func() {
+			asking.Store(true)
+			_, err := n.Get(t.Context(), silent, echonet.LowVoltageMeter, 0xE7)
+			failed <- err
+		}()
+		for !asking.Load() {
+			time.Sleep(10 * time.Microsecond)
+		}
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		if err := <-failed; !errors.Is(err, echonet.ErrStopped) {
+			t.Errorf("got %v, want ErrStopped", err)
+		}
+	}
+}
+
+// What answers an INFREQ is a notification, which is Serve's to handle.
+func TestNotificationAnswersWhileCallersRead(t *testing.T) {
+	_, meter := overUDP(t, echonet.Config{Objects: []echonet.Object{echonet.NewDevice(echonet.LowVoltageMeter, power)}})
+	var heard atomic.Int32
+	n, _ := overUDP(t, echonet.Config{OnNotify: func(net.Addr, echonet.Frame) { heard.Add(1) }})
+	for range 100 {
+		lead(t, n, meter)
+		ps, err := n.InfReq(t.Context(), meter, echonet.NodeProfile, 0xD5)
+		if err != nil || len(ps) != 1 {
+			t.Fatalf("%v: %v", ps, err)
+		}
+	}
+	for heard.Load() < 100 {
+		time.Sleep(time.Millisecond)
+	}
+}
