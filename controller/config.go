@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"log/slog"
 	"net"
 	"net/http"
@@ -53,9 +54,9 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.DiscoverEvery, 10*time.Minute)
-	setDefault(&c.PollEvery, time.Minute)
-	setDefault(&c.CollectEvery, 5*time.Minute)
+	c.DiscoverEvery = cmp.Or(max(c.DiscoverEvery, 0), 10*time.Minute)
+	c.PollEvery = cmp.Or(max(c.PollEvery, 0), time.Minute)
+	c.CollectEvery = cmp.Or(max(c.CollectEvery, 0), 5*time.Minute)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -67,10 +68,4 @@ func (c Config) withDefaults() Config {
 	}
 	c.Collect.Now = c.Now
 	return c
-}
-
-func setDefault(d *time.Duration, v time.Duration) {
-	if *d <= 0 {
-		*d = v
-	}
 }

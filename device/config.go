@@ -1,6 +1,7 @@
 package device
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
@@ -124,18 +125,18 @@ const (
 )
 
 func (c Config) withDefaults() (Config, error) {
-	setDefault(&c.Release, 'R')
-	setDefault(&c.Product, defaultProduct)
-	setDefault(&c.SegmentSize, defaultSegmentSize)
-	setDefault(&c.StoreSize, defaultStoreSize)
-	setDefault(&c.Reserve, c.StoreSize/8)
-	setDefault(&c.SignTimeout, defaultSignTimeout)
-	setDefault(&c.PeriodicSeal, maxPeriodicSeal)
-	setDefault(&c.ProbeInterval, defaultProbe)
-	setDefault(&c.FloodBurst, defaultFloodBurst)
-	setDefault(&c.FloodRate, defaultFloodRate)
-	setDefault(&c.ChallengeInterval, defaultChallengeGap)
-	setDefault(&c.ChallengeDaily, defaultChallenges)
+	c.Release = cmp.Or(c.Release, 'R')
+	c.Product = cmp.Or(c.Product, defaultProduct)
+	c.SegmentSize = cmp.Or(c.SegmentSize, defaultSegmentSize)
+	c.StoreSize = cmp.Or(c.StoreSize, defaultStoreSize)
+	c.Reserve = cmp.Or(c.Reserve, c.StoreSize/8)
+	c.SignTimeout = cmp.Or(c.SignTimeout, defaultSignTimeout)
+	c.PeriodicSeal = cmp.Or(c.PeriodicSeal, maxPeriodicSeal)
+	c.ProbeInterval = cmp.Or(c.ProbeInterval, defaultProbe)
+	c.FloodBurst = cmp.Or(c.FloodBurst, defaultFloodBurst)
+	c.FloodRate = cmp.Or(c.FloodRate, defaultFloodRate)
+	c.ChallengeInterval = cmp.Or(c.ChallengeInterval, defaultChallengeGap)
+	c.ChallengeDaily = cmp.Or(c.ChallengeDaily, defaultChallenges)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -168,13 +169,6 @@ func rising(clock func() time.Duration) func() time.Duration {
 				return time.Duration(now)
 			}
 		}
-	}
-}
-
-func setDefault[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
 	}
 }
 

@@ -1,6 +1,7 @@
 package device
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"errors"
@@ -34,12 +35,12 @@ func (m *Meter) load() (born bool, err error) {
 	}
 	m.state = s
 	home := &m.cfg.Household
-	setDefault(&home.Seed, seedOf(m.cfg.Meter))
+	home.Seed = cmp.Or(home.Seed, seedOf(m.cfg.Meter))
 	if home.Now == nil {
 		home.Now = m.cfg.Now
 	}
 	if born {
-		setDefault(&home.Installed, s.Installed)
+		home.Installed = cmp.Or(home.Installed, s.Installed)
 	}
 	return born, nil
 }
@@ -103,7 +104,7 @@ func (m *Meter) newborn(info secureelement.Info) error {
 		return err
 	}
 	m.state.Meter, m.state.Profile, m.state.Policy = m.cfg.Meter, m.cfg.Profile, m.cfg.Policy
-	setDefault(&m.state.Policy.Version, 1)
+	m.state.Policy.Version = cmp.Or(m.state.Policy.Version, 1)
 	m.state.Key, m.state.Scheme = key, info.Scheme
 	m.state.Installed = m.readings.home.Installed()
 	return nil

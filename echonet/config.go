@@ -1,6 +1,7 @@
 package echonet
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -107,12 +108,12 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.MaxPayload, 1232)
-	setDefault(&c.InFlight, 1)
-	setDefault(&c.OPC, 6)
-	setDefault(&c.Timeout, 20*time.Second)
-	setDefault(&c.TimeoutMany, 60*time.Second)
-	setDefault(&c.Retries, 1)
+	c.MaxPayload = cmp.Or(c.MaxPayload, 1232)
+	c.InFlight = cmp.Or(c.InFlight, 1)
+	c.OPC = cmp.Or(c.OPC, 6)
+	c.Timeout = cmp.Or(c.Timeout, 20*time.Second)
+	c.TimeoutMany = cmp.Or(c.TimeoutMany, 60*time.Second)
+	c.Retries = cmp.Or(c.Retries, 1)
 	c.OPC = min(c.OPC, 255)
 	if c.Now == nil {
 		c.Now = time.Now
@@ -121,12 +122,6 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
-}
-
-func setDefault[T int | time.Duration](v *T, d T) {
-	if *v == 0 {
-		*v = d
-	}
 }
 
 // check reports what of a configuration cannot work.

@@ -1,6 +1,7 @@
 package mdms
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -79,12 +80,8 @@ type Limits struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.Key == "" {
-		c.Key = c.Store + ".key"
-	}
-	if c.Tenant == "" {
-		c.Tenant = "default"
-	}
+	c.Key = cmp.Or(c.Key, c.Store+".key")
+	c.Tenant = cmp.Or(c.Tenant, "default")
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -92,30 +89,22 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	l := &c.Limits
-	set(&l.StaleAfter, 26*time.Hour)
-	set(&l.ChallengeLife, 2*time.Hour)
-	set(&l.ChallengeEvery, time.Minute)
-	set(&l.ClockSkew, 5*time.Minute)
-	set(&l.RereadEvery, time.Hour)
-	set(&l.Concurrent, 32)
-	set(&l.Readers, 64)
-	set(&l.ReadersEach, 16)
-	set(&l.Polls, 256)
-	set(&l.PollsEach, 32)
-	set(&l.PollRepeat, 30*time.Second)
-	set(&l.BodyTimeout, 20*time.Second)
-	set(&l.LoadBytes, 4*eventlog.MaxBundle)
-	set(&l.RejectedBundles, 100)
-	set(&l.RejectedBytes, 16<<20)
-	set(&l.RejectedTotal, 5000)
-	set(&l.RejectedTotalBytes, 512<<20)
+	l.StaleAfter = cmp.Or(l.StaleAfter, 26*time.Hour)
+	l.ChallengeLife = cmp.Or(l.ChallengeLife, 2*time.Hour)
+	l.ChallengeEvery = cmp.Or(l.ChallengeEvery, time.Minute)
+	l.ClockSkew = cmp.Or(l.ClockSkew, 5*time.Minute)
+	l.RereadEvery = cmp.Or(l.RereadEvery, time.Hour)
+	l.Concurrent = cmp.Or(l.Concurrent, 32)
+	l.Readers = cmp.Or(l.Readers, 64)
+	l.ReadersEach = cmp.Or(l.ReadersEach, 16)
+	l.Polls = cmp.Or(l.Polls, 256)
+	l.PollsEach = cmp.Or(l.PollsEach, 32)
+	l.PollRepeat = cmp.Or(l.PollRepeat, 30*time.Second)
+	l.BodyTimeout = cmp.Or(l.BodyTimeout, 20*time.Second)
+	l.LoadBytes = cmp.Or(l.LoadBytes, 4*eventlog.MaxBundle)
+	l.RejectedBundles = cmp.Or(l.RejectedBundles, 100)
+	l.RejectedBytes = cmp.Or(l.RejectedBytes, 16<<20)
+	l.RejectedTotal = cmp.Or(l.RejectedTotal, 5000)
+	l.RejectedTotalBytes = cmp.Or(l.RejectedTotalBytes, 512<<20)
 	return c
-}
-
-// set gives a field its default if it has no value.
-func set[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }

@@ -1,6 +1,7 @@
 package dongle
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -49,9 +50,7 @@ type Config struct {
 var defaultGreeting = []byte{0x10, 0x81, 0, 1, 0x0E, 0xF0, 1, 0x0E, 0xF0, 1, 0x63, 1, 0xD5, 0}
 
 func (c Config) withDefaults() (Config, error) {
-	if c.Model == "" {
-		c.Model = BP35A1
-	}
+	c.Model = cmp.Or(c.Model, BP35A1)
 	if _, err := ParseModel(string(c.Model)); err != nil {
 		return c, err
 	}
@@ -70,18 +69,14 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("dongle: meter: channel %d is not within %d and %d", m.Channel, firstChannel, lastChannel)
 		}
 	}
-	if c.Speed == 0 {
-		c.Speed = 1
-	}
+	c.Speed = cmp.Or(c.Speed, 1)
 	if !(c.Speed > 0) {
 		return c, fmt.Errorf("dongle: speed %v is not positive", c.Speed)
 	}
-	if c.MAC == (routeb.EUI64{}) {
-		c.MAC = routeb.EUI64{0, 0, 0x5E, 0xEF, 0x10, 0, 0, 1}
-	}
-	c.Uplink = orDefault(c.Uplink, 200*time.Millisecond)
-	c.Downlink = orDefault(c.Downlink, 400*time.Millisecond)
-	c.TransmitLimit = orDefault(c.TransmitLimit, 360*time.Second)
+	c.MAC = cmp.Or(c.MAC, routeb.EUI64{0, 0, 0x5E, 0xEF, 0x10, 0, 0, 1})
+	c.Uplink = cmp.Or(c.Uplink, 200*time.Millisecond)
+	c.Downlink = cmp.Or(c.Downlink, 400*time.Millisecond)
+	c.TransmitLimit = cmp.Or(c.TransmitLimit, 360*time.Second)
 	if c.Greeting == nil {
 		c.Greeting = defaultGreeting
 	}
@@ -89,11 +84,4 @@ func (c Config) withDefaults() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c, nil
-}
-
-func orDefault(d, def time.Duration) time.Duration {
-	if d == 0 {
-		return def
-	}
-	return d
 }

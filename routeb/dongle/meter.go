@@ -1,6 +1,7 @@
 package dongle
 
 import (
+	"cmp"
 	"net"
 	"sync"
 	"time"
@@ -33,21 +34,11 @@ type Meter struct {
 func (m *Meter) setDefaults() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.MAC == (routeb.EUI64{}) {
-		m.MAC = routeb.EUI64{0, 0, 0x5E, 0xEF, 0x10, 0, 0, 0xA1}
-	}
-	if m.Channel == 0 {
-		m.Channel = 59
-	}
-	if m.PAN == 0 {
-		m.PAN = 0x8888
-	}
-	if m.LQI == 0 {
-		m.LQI = 0xE1
-	}
-	if m.Lifetime == 0 {
-		m.Lifetime = 24 * time.Hour
-	}
+	m.MAC = cmp.Or(m.MAC, routeb.EUI64{0, 0, 0x5E, 0xEF, 0x10, 0, 0, 0xA1})
+	m.Channel = cmp.Or(m.Channel, 59)
+	m.PAN = cmp.Or(m.PAN, 0x8888)
+	m.LQI = cmp.Or(m.LQI, 0xE1)
+	m.Lifetime = cmp.Or(m.Lifetime, 24*time.Hour)
 }
 
 // admit opens or renews a dongle's session for d of real time, unless another dongle has one.

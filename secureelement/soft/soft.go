@@ -15,6 +15,7 @@
 package soft
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,12 +108,12 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Timeout < 0 || c.StartTimeout < 0 || c.Rate < 0 || c.Burst < 0 {
 		return c, errors.New("soft: negative time or rate in Config")
 	}
-	setDefault(&c.Timeout, 2*time.Second)
-	setDefault(&c.StartTimeout, 30*time.Second)
-	setDefault(&c.Rate, 5000)
-	setDefault(&c.Burst, 5000)
-	setDefault(&c.History, counter.MinSlots)
-	setDefault(&c.Cost, Cost{MemoryKiB: 64 << 10, Passes: 3, Lanes: 4})
+	c.Timeout = cmp.Or(c.Timeout, 2*time.Second)
+	c.StartTimeout = cmp.Or(c.StartTimeout, 30*time.Second)
+	c.Rate = cmp.Or(c.Rate, 5000)
+	c.Burst = cmp.Or(c.Burst, 5000)
+	c.History = cmp.Or(c.History, counter.MinSlots)
+	c.Cost = cmp.Or(c.Cost, Cost{MemoryKiB: 64 << 10, Passes: 3, Lanes: 4})
 	if c.History < counter.MinSlots || c.History > counter.MaxSlots {
 		return c, fmt.Errorf("soft: history of %d, want %d to %d", c.History, counter.MinSlots, counter.MaxSlots)
 	}
@@ -126,13 +127,6 @@ func (c Config) withDefaults() (Config, error) {
 		c.Command = []string{self(), Argument}
 	}
 	return c, nil
-}
-
-func setDefault[T comparable](v *T, value T) {
-	var zero T
-	if *v == zero {
-		*v = value
-	}
 }
 
 func (c Cost) check() error {
