@@ -60,11 +60,17 @@ func runVerify(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	in, err := verifyInput(c, raw)
-	if err != nil {
+	in := &verify.Input{Received: time.Now(), Bundle: new(eventlog.Bundle)}
+	malformed := in.Bundle.UnmarshalBinary(raw)
+	if err := fillInput(c, in, malformed); err != nil {
 		return err
 	}
-	report, err := verify.VerifyRaw(in, raw)
+	var report *verify.Report
+	if malformed == nil {
+		report, err = verify.Verify(in)
+	} else {
+		report, err = verify.VerifyRaw(in, raw) // says what is wrong with it
+	}
 	if err != nil {
 		return err
 	}
@@ -102,18 +108,18 @@ func readBundle(stdin io.Reader, path string) ([]byte, error) {
 	return raw, nil
 }
 
-// verifyInput makes the verifier's input of the flags.
-func verifyInput(c *cobra.Command, raw []byte) (*verify.Input, error) {
+// fillInput fills in what the flags say of the bundle in the input. malformed is
+// why it does not decode, nil if it does.
+func fillInput(c *cobra.Command, in *verify.Input, malformed error) error {
 	f := c.Flags()
 	keyFile, _ := f.GetString("key")
 	rootFile, _ := f.GetString("root")
 	meterText, _ := f.GetString("meter")
-	in := &verify.Input{Received: time.Now()}
 	in.Registration.AnyMeter = meterText == ""
 	if meterText != "" {
 		id, err := eventlog.ParseMeterID(meterText)
 		if err != nil {
-			return nil, usagef("--meter: %w", err)
+			return usagef("--meter: %w", err)
 		}
 		in.Registration.Meter = id
 	}
@@ -121,42 +127,44 @@ func verifyInput(c *cobra.Command, raw []byte) (*verify.Input, error) {
 	var err error
 	switch {
 	case keyFile != "" && rootFile != "":
-		return nil, usagef("--key and --root exclude each other")
+		return usagef("--key and --root exclude each other")
 	case keyFile != "":
 		pub, err = readPublicKey(keyFile)
 	case rootFile != "" && meterText == "":
-		return nil, usagef("--root needs --meter: a chain proves a key, the meter id says whose it must be")
+		return usagef("--root needs --meter: a chain proves a key, the meter id says whose it must be")
+	case rootFile != "" && malformed != nil:
+		return malformed
 	case rootFile != "":
-		pub, err = keyFromChain(raw, rootFile, in.Registration.Meter)
+		pub, err = keyFromChain(in.Bundle, rootFile, in.Registration.Meter)
 	default:
-		return nil, usagef("who signed this? Give --key PEM, or --root PEM and --meter ID")
+		return usagef("who signed this? Give --key PEM, or --root PEM and --meter ID")
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	scheme, err := verifyScheme(c, raw)
+	scheme, err := verifyScheme(c, in.Bundle)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	key, err := verify.NewKey(pub, scheme)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	in.Registration.Keys = []verify.Key{key}
 	if text, _ := f.GetString("policy"); text != "" {
 		p, err := eventlog.ParsePolicy(1, text)
 		if err != nil {
-			return nil, usagef("--policy: %w", err)
+			return usagef("--policy: %w", err)
 		}
 		in.Registration.Policy = &p
 	}
-	return in, verifyMemory(c, in)
+	return verifyMemory(c, in)
 }
 
 // verifyScheme returns --scheme. "auto" takes what the bundle names: the two
 // schemes sign messages that begin differently, so a signature of one never
 // verifies as one of the other, and naming the wrong one only fails.
-func verifyScheme(c *cobra.Command, raw []byte) (eventlog.Scheme, error) {
+func verifyScheme(c *cobra.Command, bundle *eventlog.Bundle) (eventlog.Scheme, error) {
 	text, _ := c.Flags().GetString("scheme")
 	if text != "auto" {
 		scheme, err := eventlog.ParseScheme(text)
@@ -165,13 +173,10 @@ func verifyScheme(c *cobra.Command, raw []byte) (eventlog.Scheme, error) {
 		}
 		return scheme, nil
 	}
-	var u eventlog.Bundle
-	if u.UnmarshalBinary(raw) == nil {
-		for _, p := range u.Parts {
-			var s eventlog.Seal
-			if s.UnmarshalBinary(p.Seal) == nil {
-				return s.Scheme, nil
-			}
+	for _, p := range bundle.Parts {
+		var s eventlog.Seal
+		if s.UnmarshalBinary(p.Seal) == nil {
+			return s.Scheme, nil
 		}
 	}
 	return eventlog.SchemeCounter, nil
@@ -201,7 +206,7 @@ func verifyMemory(c *cobra.Command, in *verify.Input) error {
 
 // keyFromChain takes the leaf's key of the bundle's certificate chain, if the
 // chain leads to the root and the leaf's serial number is the meter id.
-func keyFromChain(raw []byte, rootFile string, meter eventlog.MeterID) (*ecdsa.PublicKey, error) {
+func keyFromChain(bundle *eventlog.Bundle, rootFile string, meter eventlog.MeterID) (*ecdsa.PublicKey, error) {
 	text, err := os.ReadFile(rootFile)
 	if err != nil {
 		return nil, fmt.Errorf("root certificate: %w", err)
@@ -221,11 +226,7 @@ func keyFromChain(raw []byte, rootFile string, meter eventlog.MeterID) (*ecdsa.P
 	if roots.Equal(x509.NewCertPool()) {
 		return nil, fmt.Errorf("root certificate: %s has no PEM block CERTIFICATE", rootFile)
 	}
-	var u eventlog.Bundle
-	if err := u.UnmarshalBinary(raw); err != nil {
-		return nil, err
-	}
-	chain, err := x509.ParseCertificates(u.Chain)
+	chain, err := x509.ParseCertificates(bundle.Chain)
 	if err != nil {
 		return nil, fmt.Errorf("certificate chain of the bundle: %w", err)
 	}
