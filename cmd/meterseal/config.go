@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -40,13 +42,17 @@ func fillFlags(c *cobra.Command) error {
 			return err
 		}
 		for _, e := range entries {
+			from := fmt.Sprintf("%s:%d", path, e.line)
 			f := c.Flags().Lookup(e.key)
+			values, err := flagValues(e.value)
 			switch {
 			case f == nil || e.key == "config" || e.key == "help" || e.key == "version":
-				errs = append(errs, fmt.Errorf("%s:%d: unknown key %q", path, e.line, e.key))
+				errs = append(errs, fmt.Errorf("%s: unknown key %q", from, e.key))
+			case err != nil:
+				errs = append(errs, fmt.Errorf("%s: %s: %w", from, e.key, err))
 			case !f.Changed:
-				for _, v := range e.values {
-					set(f, v, fmt.Sprintf("%s:%d", path, e.line))
+				for _, v := range values {
+					set(f, v, from)
 				}
 			}
 		}
@@ -54,14 +60,15 @@ func fillFlags(c *cobra.Command) error {
 	return errors.Join(errs...)
 }
 
-// entry is one key of a configuration file with its values as flags take them.
+// entry is one key of a configuration file.
 type entry struct {
-	key    string
-	values []string
-	line   int
+	key   string
+	value any
+	line  int
 }
 
-// readConfig reads a flat TOML file whose keys are the names of flags.
+// readConfig reads a flat TOML file whose keys are the names of flags. The
+// entries are in the order of the file.
 func readConfig(path string) ([]entry, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -78,13 +85,9 @@ func readConfig(path string) ([]entry, error) {
 	}
 	entries := make([]entry, 0, len(doc))
 	for key, value := range doc {
-		line := lineOf(text, key)
-		values, err := flagValues(value)
-		if err != nil {
-			return nil, fmt.Errorf("%s:%d: %s: %w", path, line, key, err)
-		}
-		entries = append(entries, entry{key, values, line})
+		entries = append(entries, entry{key, value, lineOf(text, key)})
 	}
+	slices.SortFunc(entries, func(a, b entry) int { return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.key, b.key)) })
 	return entries, nil
 }
 
@@ -99,6 +102,8 @@ func lineOf(text []byte, key string) int {
 	return 1
 }
 
+// flagValues returns a value of a configuration file as a flag takes it, one by
+// one if it is a list.
 func flagValues(v any) ([]string, error) {
 	switch v := v.(type) {
 	case string:
@@ -116,5 +121,5 @@ func flagValues(v any) ([]string, error) {
 		}
 		return all, nil
 	}
-	return nil, fmt.Errorf("want a string, a number, a boolean or a list of them, not %T", v)
+	return nil, errors.New("want a string, a number, a boolean or a list of them")
 }
