@@ -20,12 +20,12 @@ func newAlerts() *cobra.Command {
   meterseal mdms alerts --close FFFFFF-MS0000000001/a1b2c3`,
 		Args: cobra.NoArgs,
 		RunE: withMDMS(func(c *cobra.Command, s *mdms.Server, _ []string) error {
-			for flag, state := range map[string]string{"ack": "acknowledged", "close": "closed", "reopen": "open"} {
-				which, _ := c.Flags().GetString(flag)
+			for _, to := range []struct{ flag, state string }{{"ack", "acknowledged"}, {"close", "closed"}, {"reopen", "open"}} {
+				which, _ := c.Flags().GetString(to.flag)
 				if which == "" {
 					continue
 				}
-				if err := setAlert(c.Context(), s, which, state); err != nil {
+				if err := setAlert(c.Context(), s, which, to.state); err != nil {
 					return err
 				}
 			}
