@@ -77,6 +77,11 @@ type Limits struct {
 	// refused bundles together. Defaults 5000 and 512 MiB.
 	RejectedTotal      int64
 	RejectedTotalBytes int64
+	// Addresses bounds, for each meter, the couriers without a certificate of
+	// which it is known what stands against them: they have no name but their
+	// address. The one charged longest ago is forgotten first; couriers with a
+	// certificate never are. Default 64.
+	Addresses int
 }
 
 func (c Config) withDefaults() Config {
@@ -106,5 +111,6 @@ func (c Config) withDefaults() Config {
 	l.RejectedBytes = cmp.Or(l.RejectedBytes, 16<<20)
 	l.RejectedTotal = cmp.Or(l.RejectedTotal, 5000)
 	l.RejectedTotalBytes = cmp.Or(l.RejectedTotalBytes, 512<<20)
+	l.Addresses = cmp.Or(l.Addresses, 64)
 	return c
 }

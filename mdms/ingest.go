@@ -319,9 +319,11 @@ func (in *ingest) charge(ctx context.Context, t *store.Tx, body []byte) error {
 		rejected.Meter = in.meter().String()
 	}
 	l := &in.s.cfg.Limits
-	return t.Charge(ctx, rejected, in.report.Verdict.String(),
-		store.Quota{Bundles: l.RejectedBundles, Bytes: l.RejectedBytes},
-		store.Quota{Bundles: l.RejectedTotal, Bytes: l.RejectedTotalBytes})
+	return t.Charge(ctx, rejected, in.report.Verdict.String(), store.Bounds{
+		Each:      store.Quota{Bundles: l.RejectedBundles, Bytes: l.RejectedBytes},
+		Total:     store.Quota{Bundles: l.RejectedTotal, Bytes: l.RejectedTotalBytes},
+		Addresses: l.Addresses,
+	})
 }
 
 // suspect raises an alert that is laid on the courier: the meter's verdict stays

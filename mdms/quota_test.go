@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/meterseal/meterseal/eventlog"
 	"github.com/meterseal/meterseal/eventlog/eventlogtest"
 	"github.com/meterseal/meterseal/eventlog/verify"
@@ -111,5 +113,69 @@ func TestTheBytesOfAllAreBoundedToo(t *testing.T) {
 		if n, err := r.RejectedCount(t.Context(), fmt.Sprint(i)); err != nil || (n == 1) != (i < 3) {
 			t.Errorf("courier %d: %d bundles kept, %v", i, n, err)
 		}
+	}
+}
+
+// TestTheListOfCouriersIsBounded: of couriers that are known by an address
+// only, those charged last are remembered, for each meter by itself; one with a
+// name stays.
+func TestTheListOfCouriersIsBounded(t *testing.T) {
+	r := newRig(t, mdms.Limits{Addresses: 3})
+	altered := func(m *eventlogtest.Meter) *eventlog.Bundle {
+		u := m.Bundle()
+		u.Parts[0].Log[200] ^= 1
+		return u
+	}
+	one, other := numbered(t, 1, eventlog.SchemeCounter), numbered(t, 2, eventlog.SchemeCounter)
+	for _, m := range []*eventlogtest.Meter{one, other} {
+		r.enrol(m)
+		m.Fill(10)
+	}
+	charge := func(m *eventlogtest.Meter, couriers ...string) {
+		t.Helper()
+		for _, c := range couriers {
+			r.clock.advance(time.Second)
+			want(t, r.send(c, altered(m)), mdms.Rejected, verify.Altered)
+		}
+	}
+	known := func(meter string, want ...string) {
+		t.Helper()
+		charges, err := r.Charges(t.Context(), mdms.Charge{}, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, c := range charges {
+			if c.Meter == meter {
+				got = append(got, fmt.Sprintf("%s %s %d", c.Courier, c.Verdict, c.Count))
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("what stands against couriers of %q (-want +got):\n%s", meter, diff)
+		}
+	}
+	charge(one, "CN=hems", "127.0.0.1", "127.0.0.2")
+	charge(other, "127.0.0.2")
+	charge(one, "::1", "127.0.0.1", "fe80::1%lo")
+	known(one.ID.String(), "127.0.0.1 ALTERED 2", "::1 ALTERED 1", "CN=hems ALTERED 1", "fe80::1%lo ALTERED 1")
+	known(other.ID.String(), "127.0.0.2 ALTERED 1")
+
+	// Another verdict on a known courier is no other courier.
+	u := one.Bundle()
+	u.Parts[0].Seal = nil
+	r.clock.advance(time.Second)
+	want(t, r.send("127.0.0.1", u), mdms.Rejected, verify.NotSealed)
+	charge(one, "127.0.0.9", "urn:hems:7", "127.0.0.8")
+	known(one.ID.String(), "127.0.0.1 ALTERED 2", "127.0.0.1 NOT_SEALED 1", "127.0.0.8 ALTERED 1", "127.0.0.9 ALTERED 1", "CN=hems ALTERED 1", "urn:hems:7 ALTERED 1")
+
+	// What names no meter is bounded too, within one moment as well.
+	for i := range 20 {
+		if _, err := r.Ingest(t.Context(), fmt.Sprintf("127.0.1.%d", 80+i), []byte("no bundle")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	known("", "127.0.1.80 MALFORMED 1", "127.0.1.81 MALFORMED 1", "127.0.1.99 MALFORMED 1")
+	if a := r.alert(one.ID, verify.Altered, "courier"); a == nil || a.Count != 9 {
+		t.Errorf("alert %+v", a)
 	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/meterseal/meterseal/eventlog"
@@ -17,6 +18,12 @@ type Rejected struct {
 	At      time.Time
 }
 
+// Bounds are bounds on what is kept against couriers.
+type Bounds struct {
+	Each, Total Quota // of refused bundles: those of one courier, those of all
+	Addresses   int   // couriers of one meter that have no name but their address
+}
+
 // Quota bounds what is kept of refused bundles.
 type Quota struct {
 	Bundles int64 // number of bundles
@@ -30,26 +37,64 @@ func (q Quota) holds(kept Quota, size int) bool {
 
 // Charge counts a verdict against a courier, and keeps the body, if there is
 // one, while neither the courier's quota nor that of all together is used up.
-func (t *Tx) Charge(ctx context.Context, r Rejected, verdict string, each, total Quota) error {
-	_, err := t.exec(ctx, `INSERT INTO couriers (tenant, meter, courier, verdict, count, latest) VALUES ($1, $2, $3, $4, 1, $5)
-		ON CONFLICT (tenant, meter, courier, verdict) DO UPDATE SET count = couriers.count + 1, latest = EXCLUDED.latest`,
-		t.tenant, r.Meter, r.Courier, verdict, millis(r.At))
-	if err != nil || len(r.Body) == 0 {
+func (t *Tx) Charge(ctx context.Context, r Rejected, verdict string, b Bounds) error {
+	if err := t.count(ctx, r, verdict, b.Addresses); err != nil || len(r.Body) == 0 {
 		return err
 	}
 	scan := func(k *Quota, scan func(...any) error) error { return scan(&k.Bundles, &k.Bytes) }
 	kept, err := one(ctx, &t.View, scan, `SELECT COUNT(*), COALESCE(SUM(size), 0) FROM rejected WHERE tenant = $1 AND courier = $2`, t.tenant, r.Courier)
-	if err != nil || !each.holds(kept, len(r.Body)) {
+	if err != nil || !b.Each.holds(kept, len(r.Body)) {
 		return err
 	}
 	kept, err = one(ctx, &t.View, scan, `SELECT COUNT(*), COALESCE(SUM(size), 0) FROM rejected WHERE tenant = $1`, t.tenant)
-	if err != nil || !total.holds(kept, len(r.Body)) {
+	if err != nil || !b.Total.holds(kept, len(r.Body)) {
 		return err
 	}
 	_, err = t.exec(ctx, `INSERT INTO rejected (tenant, meter, courier, digest, reason, size, body, received) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (tenant, meter, courier, digest) DO NOTHING`,
 		t.tenant, r.Meter, r.Courier, r.Digest[:], r.Reason, len(r.Body), r.Body, millis(r.At))
 	return err
+}
+
+// count counts a verdict against a courier. With a row that is new it bounds
+// the rows of the meter.
+func (t *Tx) count(ctx context.Context, r Rejected, verdict string, addresses int) error {
+	n, err := t.exec(ctx, `UPDATE couriers SET count = count + 1, latest = $5 WHERE tenant = $1 AND meter = $2 AND courier = $3 AND verdict = $4`,
+		t.tenant, r.Meter, r.Courier, verdict, millis(r.At))
+	if err != nil || n > 0 {
+		return err
+	}
+	_, err = t.exec(ctx, `INSERT INTO couriers (tenant, meter, courier, verdict, count, latest) VALUES ($1, $2, $3, $4, 1, $5)`,
+		t.tenant, r.Meter, r.Courier, verdict, millis(r.At))
+	if err != nil {
+		return err
+	}
+	return t.forget(ctx, r.Meter, r.Courier, addresses)
+}
+
+// forget drops what stands against couriers of a meter that are known by their
+// address only, all but so many that were charged last, the given one among
+// them: whoever has one address may have many. Names are not made up as easily,
+// and stay.
+func (t *Tx) forget(ctx context.Context, meter, courier string, addresses int) error {
+	latest, err := list(ctx, &t.View, func(c *string, scan func(...any) error) error { return scan(c) },
+		`SELECT courier FROM couriers WHERE tenant = $1 AND meter = $2 GROUP BY courier ORDER BY courier = $3 DESC, MAX(latest) DESC, courier`,
+		t.tenant, meter, courier)
+	if err != nil {
+		return err
+	}
+	for _, c := range latest {
+		if _, err := netip.ParseAddr(c); err != nil {
+			continue // a name
+		}
+		if addresses--; addresses >= 0 {
+			continue
+		}
+		if _, err := t.exec(ctx, `DELETE FROM couriers WHERE tenant = $1 AND meter = $2 AND courier = $3`, t.tenant, meter, c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Charged is how often a courier earned a verdict.
