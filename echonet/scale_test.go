@@ -25,56 +25,31 @@ func effort() int {
 	return n
 }
 
-// fleet is a network of meters and one controller.
-type fleet struct {
-	ctl   *echonet.Node
-	stop  func()
-	count int
-}
-
-func newFleet(t testing.TB, count int) *fleet {
-	t.Helper()
-	n := &memlink.Network{Queue: 2 * count}
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	serve := func(at netip.AddrPort, objects ...echonet.Object) *echonet.Node {
-		c, err := n.Listen(at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		link := echonet.Link{PacketConn: c} // no group: 10,000 announcements to 10,000 nodes are not what is measured
-		if len(objects) == 0 {
-			link.Group = memlink.Group
-		}
-		node := echonet.New(echonet.Config{Links: []echonet.Link{link}, Objects: objects})
-		wg.Go(func() {
-			if err := node.Serve(ctx); err != nil {
-				t.Error(err)
-			}
-			c.Close()
-		})
-		return node
-	}
+// TestManyNodes has one controller discover 500 meters, or up to 10,000 with
+// EFFORT, and read each of them.
+func TestManyNodes(t *testing.T) {
+	count := min(10_000, 500*effort())
+	r := &rig{t: t, net: &memlink.Network{Queue: 2 * count}}
 	for i := range count {
-		serve(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), echonet.Port), testDevice(echonet.LowVoltageMeter))
+		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), echonet.Port)
+		// Without a group: announcements of all to all are not what is tested.
+		links := []echonet.Link{{PacketConn: r.listen(at.String())}}
+		run(t, echonet.New(echonet.Config{Links: links, Objects: []echonet.Object{testDevice(echonet.LowVoltageMeter)}}))
 	}
-	f := &fleet{count: count}
-	f.ctl = serve(netip.MustParseAddrPort("10.0.0.1:3610"))
-	f.stop = func() { cancel(); wg.Wait() }
-	return f
+	readAll(t, r.serve("10.0.0.1:3610", echonet.Config{}), count)
 }
 
 // readAll discovers every meter by multicast and reads two properties of each. As
 // thousands answer at a time, some answers are lost: discovery goes on until all
 // are found.
-func (f *fleet) readAll(t testing.TB) {
+func readAll(t *testing.T, ctl *echonet.Node, count int) {
 	t.Helper()
-	found := make(chan net.Addr, f.count)
+	found := make(chan net.Addr, count)
 	var wg sync.WaitGroup
 	for range 64 {
 		wg.Go(func() {
 			for addr := range found {
-				if _, err := f.ctl.Get(context.Background(), addr, echonet.LowVoltageMeter, 0xE7, 0x88); err != nil {
+				if _, err := ctl.Get(context.Background(), addr, echonet.LowVoltageMeter, 0xE7, 0x88); err != nil {
 					t.Error(err)
 				}
 			}
@@ -83,47 +58,27 @@ func (f *fleet) readAll(t testing.TB) {
 	seen := map[echonet.Host]bool{}
 	for range 10 {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		if err := f.ctl.Discover(ctx, nil, func(from net.Addr, list []echonet.EOJ) {
+		if err := ctl.Discover(ctx, nil, func(from net.Addr, list []echonet.EOJ) {
 			if h := echonet.HostOf(from); len(list) == 1 && !seen[h] {
 				seen[h] = true
 				found <- from
 			}
-			if len(seen) == f.count {
+			if len(seen) == count {
 				cancel()
 			}
 		}); err != nil {
 			t.Error(err)
 		}
 		cancel()
-		if len(seen) == f.count {
+		if len(seen) == count {
 			break
 		}
 	}
 	close(found)
 	wg.Wait()
-	if len(seen) != f.count {
-		t.Fatalf("found %d nodes of %d", len(seen), f.count)
+	if len(seen) != count {
+		t.Fatalf("found %d nodes of %d", len(seen), count)
 	}
-}
-
-func TestManyNodes(t *testing.T) {
-	f := newFleet(t, min(10_000, 500*effort()))
-	f.readAll(t)
-	f.stop()
-}
-
-// BenchmarkTenThousandNodes discovers 10,000 nodes and reads each once.
-func BenchmarkTenThousandNodes(b *testing.B) {
-	before := heap()
-	f := newFleet(b, 10_000)
-	b.ResetTimer()
-	for range b.N {
-		f.readAll(b)
-	}
-	b.StopTimer()
-	b.ReportMetric(float64(heap()-before)/10_000, "heap-B/node")
-	b.ReportMetric(10_000*float64(b.N)/b.Elapsed().Seconds(), "nodes/s")
-	f.stop()
 }
 
 func heap() uint64 {
