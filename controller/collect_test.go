@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
-	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"github.com/meterseal/meterseal/echonet/meter"
 	"github.com/meterseal/meterseal/eventlog"
 	"github.com/meterseal/meterseal/eventlog/eventlogtest"
+	"github.com/meterseal/meterseal/internal/effort"
 )
 
 // grow appends n one-slot records; the last one is specific and sealed.
@@ -29,14 +28,6 @@ func grow(m *testMeter, n int) {
 		}
 		l.Event(eventlogtest.Specific)
 	})
-}
-
-// effort scales how much is tried: environment variable EFFORT, default 1.
-func effort() int {
-	if n, err := strconv.Atoi(os.Getenv("EFFORT")); err == nil && n > 0 {
-		return n
-	}
-	return 1
 }
 
 // collect collects and fails the test if that fails.
@@ -545,7 +536,7 @@ func TestSegmentsThatWereReadBeforeABreakAreDelivered(t *testing.T) {
 }
 
 func TestCollectionSurvivesABadLink(t *testing.T) {
-	for seed := range uint64(8 * effort()) {
+	for seed := range uint64(effort.Times(8)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, m := newAir(), newMeter(t, "meter")

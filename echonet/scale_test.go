@@ -5,30 +5,20 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"runtime"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/meterseal/meterseal/echonet"
 	"github.com/meterseal/meterseal/echonet/memlink"
+	"github.com/meterseal/meterseal/internal/effort"
 )
-
-// effort scales what takes time, by the environment variable EFFORT.
-func effort() int {
-	n, err := strconv.Atoi(os.Getenv("EFFORT"))
-	if err != nil || n < 1 {
-		return 1
-	}
-	return n
-}
 
 // TestManyNodes has one controller discover 500 meters, or up to 10,000 with
 // EFFORT, and read each of them.
 func TestManyNodes(t *testing.T) {
-	count := min(10_000, 500*effort())
+	count := min(10_000, effort.Times(500))
 	r := &rig{t: t, net: &memlink.Network{Queue: 2 * count}}
 	for i := range count {
 		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), echonet.Port)
@@ -127,7 +117,7 @@ func TestMemoryStaysFlat(t *testing.T) {
 			from.Close()
 		}
 	}
-	total := 100_000 * effort()
+	total := effort.Times(100_000)
 	send(total / 10)
 	before := heap()
 	send(total)

@@ -17,6 +17,7 @@ import (
 	"github.com/meterseal/meterseal/eventlog"
 	"github.com/meterseal/meterseal/eventlog/eventlogtest"
 	"github.com/meterseal/meterseal/eventlog/verify"
+	"github.com/meterseal/meterseal/internal/effort"
 	"github.com/meterseal/meterseal/mdms"
 )
 
@@ -166,7 +167,7 @@ func TestAcknowledgedMeansDurable(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "mdms.db")
 	m := numbered(t, 1, eventlog.SchemeCounter)
 	acknowledged := mdms.Head{}
-	for round := range 4 * effort() {
+	for round := range effort.Times(4) {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestVictim$", "-test.timeout=60s")
 		cmd.Env = append(os.Environ(), victim+"="+store)
 		cmd.Stderr = os.Stderr

@@ -3,7 +3,6 @@ package mdms_test
 import (
 	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,6 +15,7 @@ import (
 	"github.com/meterseal/meterseal/eventlog"
 	"github.com/meterseal/meterseal/eventlog/eventlogtest"
 	"github.com/meterseal/meterseal/eventlog/verify"
+	"github.com/meterseal/meterseal/internal/effort"
 	"github.com/meterseal/meterseal/mdms"
 )
 
@@ -23,18 +23,10 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	// SQLite in Go is slow under the race detector: fewer checks, more of
 	// them with EFFORT.
-	if err := flag.Set("rapid.checks", strconv.Itoa(20*effort())); err != nil {
+	if err := flag.Set("rapid.checks", strconv.Itoa(effort.Times(20))); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)
-}
-
-// effort scales how much is tried: environment variable EFFORT, default 1.
-func effort() int {
-	if n, err := strconv.Atoi(os.Getenv("EFFORT")); err == nil && n > 0 {
-		return n
-	}
-	return 1
 }
 
 // clock is a clock that moves when it is told to.

@@ -1,23 +1,14 @@
 package routeb_test
 
 import (
-	"os"
-	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/meterseal/meterseal/internal/effort"
 	"github.com/meterseal/meterseal/routeb"
 	"github.com/meterseal/meterseal/routeb/dongle"
 )
-
-// effort scales long tests; 1 unless EFFORT says otherwise.
-func effort() int {
-	if n, err := strconv.Atoi(os.Getenv("EFFORT")); err == nil && n > 0 {
-		return n
-	}
-	return 1
-}
 
 const everything = "drop=0.01,delay=0.01,late=0.005,dup=0.02,unsent=0.02,no21=0.003,only02=0.003,ok-first=0.05," +
 	"ok-last=0.02,neighbour=0.02,echo-data=0.05,hang=0.001,freeze=0.0005,forget=0.001,end24=0.001,end26=0.001," +
@@ -40,7 +31,7 @@ func TestSoakKnowsEveryFault(t *testing.T) {
 func TestSoak(t *testing.T) {
 	const requests = 1700
 	models := dongle.Models()
-	for seed := range len(models) * effort() {
+	for seed := range effort.Times(len(models)) {
 		model := models[seed%len(models)]
 		synctest.Test(t, func(t *testing.T) {
 			faults := parseFaults(t, everything)

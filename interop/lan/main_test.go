@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -102,15 +101,6 @@ func resolvable() bool {
 	cmd := exec.Command("node", "-e", "['date-utils', 'echonet-lite', 'node-echonet-lite'].forEach(require.resolve)")
 	cmd.Env = append(os.Environ(), modules())
 	return cmd.Run() == nil
-}
-
-// effort scales what takes time, by the environment variable EFFORT.
-func effort() int {
-	n, err := strconv.Atoi(os.Getenv("EFFORT"))
-	if err != nil || n < 1 {
-		return 1
-	}
-	return n
 }
 
 // eventually waits for something that nothing tells of.

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/meterseal/meterseal/internal/effort"
 )
 
 // Both npm controllers read the meter in their own ways while ours collects its evidence again and again from a log that
@@ -17,13 +19,13 @@ func TestControllersTogether(t *testing.T) {
 	m := startMeter(meterHost)
 	c := first.startPeer("echonet-lite-controller.js", "4", first.addr, meterHost.addr)
 	c.say("search")
-	reader := second.startNodeEchonetLite(meterHost.addr, 20*effort(), "e7", "e0", "e8", "ea", "f0", "f3")
+	reader := second.startNodeEchonetLite(meterHost.addr, effort.Times(20), "e7", "e0", "e8", "ea", "f0", "f3")
 
 	bundle := filepath.Join(t.TempDir(), "bundle.mseal")
 	collected := make(chan string) // what went wrong
 	go func() {
 		defer close(collected)
-		for range 5 * effort() {
+		for range effort.Times(5) {
 			if out, errs, err := m.run("meter", "event", "--state", m.state, "fraud/42"); err != nil {
 				collected <- out + errs
 			}
@@ -74,7 +76,7 @@ func TestBlindReads(t *testing.T) {
 	evidence := []string{"f0", "f1", "f2", "f7", "f8"}
 	before := own.get(meterHost.addr, "028801", evidence...)
 	c := peerHost.startPeer("echonet-lite-controller.js", "4", peerHost.addr, meterHost.addr)
-	rounds := 10 * effort()
+	rounds := effort.Times(10)
 	for range rounds {
 		c.say("search")
 		all := c.frame("answer with everything", isEverything).Details

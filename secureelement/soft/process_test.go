@@ -16,16 +16,11 @@ import (
 	"time"
 
 	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/internal/effort"
 	"github.com/meterseal/meterseal/secureelement"
 	"github.com/meterseal/meterseal/secureelement/secureelementtest"
 	"github.com/meterseal/meterseal/secureelement/soft"
 )
-
-// effort scales the counts of kills and the like.
-func effort() int {
-	n, _ := strconv.Atoi(os.Getenv("EFFORT"))
-	return max(n, 1)
-}
 
 func sign(t testing.TB, m secureelement.Module) secureelement.Signature {
 	t.Helper()
@@ -54,7 +49,7 @@ func TestKillLoop(t *testing.T) {
 	c := newKey(t, eventlog.SchemeCounter)
 	m := open(t, c)
 	var last uint64
-	for round := range 30 * effort() {
+	for round := range effort.Times(30) {
 		victim := pid(t, m)
 		killed := make(chan struct{})
 		go func() {
