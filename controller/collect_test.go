@@ -17,6 +17,7 @@ import (
 	"github.com/meterseal/meterseal/echonet/meter"
 	"github.com/meterseal/meterseal/eventlog"
 	"github.com/meterseal/meterseal/eventlog/eventlogtest"
+	"github.com/meterseal/meterseal/internal/echonettest"
 	"github.com/meterseal/meterseal/internal/effort"
 )
 
@@ -734,18 +735,10 @@ func TestMessagesOfTheMDMSReachTheMeter(t *testing.T) {
 
 func TestCollectionOverLoopback(t *testing.T) {
 	m := newMeter(t, "meter")
-	meterAddr := loopback(t, echonet.Config{Objects: []echonet.Object{meterObject(t, m.config())}})
+	_, meterAddr := echonettest.Loopback(t, echonet.Config{Objects: []echonet.Object{meterObject(t, m.config())}})
 	grow(m, 200)
 	m.change(func(l *eventlogtest.Meter) { l.Rotate() })
-	links, err := echonet.Listen(echonet.ListenConfig{Addrs: []string{"127.0.0.1:0"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := hems()
-	cfg.Links = links
-	node := echonet.New(cfg)
-	t.Cleanup(func() { node.Close() })
-	serve(t, node)
+	node, _ := echonettest.Loopback(t, hems())
 	var last controller.Progress
 	c := controller.NewCollector(node, controller.Meter{Addr: meterAddr}, controller.CollectConfig{
 		Progress: func(p controller.Progress) { last = p },
@@ -755,18 +748,4 @@ func TestCollectionOverLoopback(t *testing.T) {
 	if last.Meter != m.log.ID || last.Segment != 2 || last.Done != last.Total {
 		t.Errorf("last progress %+v", last)
 	}
-}
-
-// loopback serves a node on a free port of loopback until the test ends.
-func loopback(t testing.TB, c echonet.Config) net.Addr {
-	t.Helper()
-	links, err := echonet.Listen(echonet.ListenConfig{Addrs: []string{"127.0.0.1:0"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Links = links
-	node := echonet.New(c)
-	t.Cleanup(func() { node.Close() })
-	serve(t, node)
-	return links[0].LocalAddr()
 }

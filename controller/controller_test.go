@@ -25,6 +25,7 @@ import (
 	"github.com/meterseal/meterseal/eventlog/eventlogtest"
 	"github.com/meterseal/meterseal/internal/durable"
 	"github.com/meterseal/meterseal/internal/durable/durabletest"
+	"github.com/meterseal/meterseal/internal/echonettest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -74,7 +75,7 @@ func (h *home) run(t *testing.T, n byte, edit func(*controller.Config)) {
 		edit(&cfg)
 	}
 	h.ctl = controller.New(cfg)
-	serve(t, h.hems)
+	echonettest.Serve(t, h.hems)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- h.ctl.Run(ctx) }()
@@ -527,19 +528,11 @@ func TestRunSaysWhatIsWrongAtOnce(t *testing.T) {
 func TestEvidenceOverRealSockets(t *testing.T) {
 	m := newMeter(t, "meter")
 	grow(m, 100)
-	addr := loopback(t, echonet.Config{Objects: []echonet.Object{meterObject(t, m.config())}})
+	_, addr := echonettest.Loopback(t, echonet.Config{Objects: []echonet.Object{meterObject(t, m.config())}})
 	v := newVault(m)
 	server := httptest.NewServer(v)
 	defer server.Close()
-	links, err := echonet.Listen(echonet.ListenConfig{Addrs: []string{"127.0.0.1:0"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := hems()
-	cfg.Links = links
-	node := echonet.New(cfg)
-	t.Cleanup(func() { node.Close() })
-	serve(t, node)
+	node, _ := echonettest.Loopback(t, hems())
 	delivered := make(chan controller.State, 1)
 	ctl := controller.New(controller.Config{
 		Node: node, Meters: []controller.Meter{{Addr: addr}}, MDMS: server.URL, HTTP: server.Client(),

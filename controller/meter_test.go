@@ -2,7 +2,6 @@ package controller_test
 
 import (
 	"bytes"
-	"context"
 	"net"
 	"sync"
 	"testing"
@@ -13,20 +12,6 @@ import (
 	"github.com/meterseal/meterseal/eventlog"
 	"github.com/meterseal/meterseal/eventlog/eventlogtest"
 )
-
-// serve serves a node until the test ends.
-func serve(t testing.TB, node *echonet.Node) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- node.Serve(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-}
 
 // testMeter is a meter's log behind F0 to F8, and a measuring part that shows
 // fixed values.

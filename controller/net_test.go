@@ -11,6 +11,7 @@ import (
 
 	"github.com/meterseal/meterseal/echonet"
 	"github.com/meterseal/meterseal/echonet/memlink"
+	"github.com/meterseal/meterseal/internal/echonettest"
 )
 
 // air is a network in memory that remembers what was sent, and can be a bad one.
@@ -140,7 +141,5 @@ func (a *air) node(t testing.TB, n byte, c echonet.Config) *echonet.Node {
 	t.Helper()
 	s := a.listen(t, n)
 	c.Links = []echonet.Link{{PacketConn: s, Group: memlink.Group}}
-	node := echonet.New(c)
-	serve(t, node)
-	return node
+	return echonettest.Serve(t, echonet.New(c))
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/meterseal/meterseal/echonet/memlink"
 	"github.com/meterseal/meterseal/echonet/meter"
 	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/internal/echonettest"
 	"github.com/meterseal/meterseal/secureelement/secureelementtest"
 )
 
@@ -43,15 +44,10 @@ func (r *rig) serve() *hems {
 	r.t.Helper()
 	var network memlink.Network
 	link := func(at string) []echonet.Link {
-		c, err := network.Listen(netip.MustParseAddrPort(at))
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		r.t.Cleanup(func() { c.Close() })
-		return []echonet.Link{{PacketConn: c, Group: memlink.Group}}
+		return []echonet.Link{{PacketConn: echonettest.Listen(r.t, &network, at), Group: memlink.Group}}
 	}
 	h := &hems{t: r.t, meter: net.UDPAddrFromAddrPort(netip.MustParseAddrPort("10.0.0.1:3610"))}
-	h.Node = echonet.New(echonet.Config{
+	h.Node = echonettest.Serve(r.t, echonet.New(echonet.Config{
 		Links:   link("10.0.0.2:3610"),
 		Objects: []echonet.Object{echonet.NewController(echonet.Identity{Serial: "HEMS"})},
 		OnNotify: func(_ net.Addr, f echonet.Frame) {
@@ -61,23 +57,15 @@ func (r *rig) serve() *hems {
 				h.heard = append(h.heard, notification{time.Now(), p.EPC, bytes.Clone(p.EDT)})
 			}
 		},
-	})
+	}))
 	ctx, cancel := context.WithCancel(context.Background())
-	var servers sync.WaitGroup
-	meterLinks := link("10.0.0.1:3610")
-	for _, serve := range []func() error{
-		func() error { return h.Serve(ctx) },
-		func() error { return r.Serve(ctx, meterLinks) },
-	} {
-		servers.Go(func() {
-			if err := serve(); err != nil {
-				r.t.Error(err)
-			}
-		})
-	}
+	served, meterLinks := make(chan error, 1), link("10.0.0.1:3610")
+	go func() { served <- r.Serve(ctx, meterLinks) }()
 	r.t.Cleanup(func() {
 		cancel()
-		servers.Wait()
+		if err := <-served; err != nil {
+			r.t.Error(err)
+		}
 	})
 	return h
 }

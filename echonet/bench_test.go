@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/meterseal/meterseal/echonet"
+	"github.com/meterseal/meterseal/internal/echonettest"
 )
 
 // The 30-byte answer with three properties that the goals are about.
@@ -118,10 +119,10 @@ func benchEcho(b *testing.B) {
 }
 
 func benchNode(b *testing.B, inFlight int) {
-	_, addr := start(b, echonet.Config{Objects: []echonet.Object{
+	_, addr := echonettest.Loopback(b, echonet.Config{Objects: []echonet.Object{
 		echonet.NewDevice(echonet.LowVoltageMeter, echonet.Entry{EPC: 0xE7, Value: []byte{0, 0, 1, 0xF8}}),
 	}})
-	ctl, _ := start(b, echonet.Config{InFlight: inFlight})
+	ctl, _ := echonettest.Loopback(b, echonet.Config{InFlight: inFlight})
 	f := echonet.Frame{DEOJ: echonet.LowVoltageMeter, ESV: echonet.Get, Properties: []echonet.Property{{EPC: 0xE7}}}
 	ctx := context.Background()
 	b.ReportAllocs()

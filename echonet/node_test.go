@@ -15,24 +15,12 @@ import (
 
 	"github.com/meterseal/meterseal/echonet"
 	"github.com/meterseal/meterseal/echonet/memlink"
+	"github.com/meterseal/meterseal/internal/echonettest"
 )
 
-// start serves a node on a free loopback port until the test ends.
-func start(t testing.TB, c echonet.Config) (*echonet.Node, net.Addr) {
-	t.Helper()
-	links, err := echonet.Listen(echonet.ListenConfig{Addrs: []string{"127.0.0.1:0"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Links = links
-	n := echonet.New(c)
-	t.Cleanup(func() { n.Close() })
-	return run(t, n), links[0].LocalAddr()
-}
-
 func TestGetOverUDP(t *testing.T) {
-	_, addr := start(t, echonet.Config{Objects: []echonet.Object{testDevice(echonet.LowVoltageMeter)}})
-	ctl, _ := start(t, echonet.Config{Objects: []echonet.Object{echonet.NewController(testIdentity)}})
+	_, addr := echonettest.Loopback(t, echonet.Config{Objects: []echonet.Object{testDevice(echonet.LowVoltageMeter)}})
+	ctl, _ := echonettest.Loopback(t, echonet.Config{Objects: []echonet.Object{echonet.NewController(testIdentity)}})
 	got, err := ctl.Get(t.Context(), addr, echonet.LowVoltageMeter, 0x80, 0x8A)
 	if err != nil {
 		t.Fatal(err)

@@ -1,18 +1,17 @@
 package echonet_test
 
 import (
-	"context"
 	"encoding/hex"
 	"net"
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/meterseal/meterseal/echonet"
 	"github.com/meterseal/meterseal/echonet/memlink"
+	"github.com/meterseal/meterseal/internal/echonettest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -55,12 +54,7 @@ func newRig(t *testing.T, c echonet.Config) *rig {
 // listen opens a Conn until the test ends.
 func (r *rig) listen(at string) *memlink.Conn {
 	r.t.Helper()
-	c, err := r.net.Listen(netip.MustParseAddrPort(at))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(func() { c.Close() })
-	return c
+	return echonettest.Listen(r.t, r.net, at)
 }
 
 // serve runs a node until the test ends.
@@ -70,18 +64,10 @@ func (r *rig) serve(at string, c echonet.Config) *echonet.Node {
 	return run(r.t, echonet.New(c))
 }
 
+// run serves a node until the test ends.
 func run(t testing.TB, n *echonet.Node) *echonet.Node {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- n.Serve(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Serve: %v", err)
-		}
-	})
-	return n
+	return echonettest.Serve(t, n)
 }
 
 // send sends bytes from the peer to the node.
@@ -100,20 +86,10 @@ func (r *rig) next() string {
 	return hear(r.t, r.peer)
 }
 
-// hear returns what a Conn hears next of others.
+// hear returns what a Conn hears next of others, in hexadecimal.
 func hear(t *testing.T, c net.PacketConn) string {
 	t.Helper()
-	b := make([]byte, 4096)
-	c.SetReadDeadline(time.Now().Add(10 * time.Second))
-	for {
-		n, from, err := c.ReadFrom(b)
-		if err != nil {
-			t.Fatalf("no answer: %v", err)
-		}
-		if from != c.LocalAddr() { // its own multicast
-			return hex.EncodeToString(b[:n])
-		}
-	}
+	return hex.EncodeToString(echonettest.Hear(t, c))
 }
 
 // ask sends a request and returns the answer.

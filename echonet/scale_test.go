@@ -12,6 +12,7 @@ import (
 
 	"github.com/meterseal/meterseal/echonet"
 	"github.com/meterseal/meterseal/echonet/memlink"
+	"github.com/meterseal/meterseal/internal/echonettest"
 	"github.com/meterseal/meterseal/internal/effort"
 )
 
@@ -82,16 +83,8 @@ func heap() uint64 {
 // million with EFFORT=100.
 func TestMemoryStaysFlat(t *testing.T) {
 	var n memlink.Network
-	listen := func(at string) *memlink.Conn {
-		c, err := n.Listen(netip.MustParseAddrPort(at))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		return c
-	}
 	node := echonet.New(echonet.Config{
-		Links:    []echonet.Link{{PacketConn: listen("10.0.0.1:3610")}},
+		Links:    []echonet.Link{{PacketConn: echonettest.Listen(t, &n, "10.0.0.1:3610")}},
 		Objects:  []echonet.Object{testDevice(echonet.LowVoltageMeter), echonet.NewController(testIdentity)},
 		OnNotify: func(net.Addr, echonet.Frame) {},
 		Reply:    echonet.ReplySource,
@@ -102,7 +95,7 @@ func TestMemoryStaysFlat(t *testing.T) {
 		unhex(t, "108100000ef0010ef0017301d50401028801"), unhex(t, "1081000a0288010"+"5ff017401ea0107"),
 		unhex(t, "1081000102880105ff017201e704000001f8"), unhex(t, "1081000405ff010288016e00"), unhex(t, "1082"),
 	}
-	alive := listen("10.0.0.2:3610")
+	alive := echonettest.Listen(t, &n, "10.0.0.2:3610")
 	sent := 0
 	send := func(count int) {
 		for i := 0; i < count; i += len(datagrams) {

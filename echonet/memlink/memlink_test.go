@@ -10,17 +10,8 @@ import (
 	"time"
 
 	"github.com/meterseal/meterseal/echonet/memlink"
+	"github.com/meterseal/meterseal/internal/echonettest"
 )
-
-func listen(t *testing.T, n *memlink.Network, at string) *memlink.Conn {
-	t.Helper()
-	c, err := n.Listen(netip.MustParseAddrPort(at))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
 
 func read(c *memlink.Conn, size int) (string, error) {
 	b := make([]byte, size)
@@ -30,7 +21,7 @@ func read(c *memlink.Conn, size int) (string, error) {
 
 func TestDelivery(t *testing.T) {
 	var n memlink.Network
-	a, b := listen(t, &n, "10.0.0.1:1"), listen(t, &n, "10.0.0.2:2")
+	a, b := echonettest.Listen(t, &n, "10.0.0.1:1"), echonettest.Listen(t, &n, "10.0.0.2:2")
 	a.WriteTo([]byte("to b"), b.LocalAddr())
 	a.WriteTo([]byte("to nobody"), &net.UDPAddr{IP: net.IPv4(10, 0, 0, 3), Port: 3})
 	a.WriteTo([]byte("to all"), memlink.Group)
@@ -54,7 +45,7 @@ func TestDelivery(t *testing.T) {
 func TestDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n memlink.Network
-		c := listen(t, &n, "10.0.0.1:1")
+		c := echonettest.Listen(t, &n, "10.0.0.1:1")
 		begin := time.Now()
 		c.SetDeadline(begin.Add(time.Second))
 		if _, err := read(c, 1); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begin) != time.Second {
@@ -91,7 +82,7 @@ func TestQueueAndCarry(t *testing.T) {
 		}
 		return [][]byte{b, b}
 	}}
-	a, b := listen(t, &n, "10.0.0.1:1"), listen(t, &n, "10.0.0.2:2")
+	a, b := echonettest.Listen(t, &n, "10.0.0.1:1"), echonettest.Listen(t, &n, "10.0.0.2:2")
 	for _, s := range []string{"1", "lost", "2", "3"} {
 		a.WriteTo([]byte(s), b.LocalAddr())
 	}

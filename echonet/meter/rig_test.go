@@ -1,7 +1,6 @@
 package meter_test
 
 import (
-	"context"
 	"encoding/hex"
 	"net"
 	"net/netip"
@@ -14,6 +13,7 @@ import (
 	"github.com/meterseal/meterseal/echonet"
 	"github.com/meterseal/meterseal/echonet/memlink"
 	"github.com/meterseal/meterseal/echonet/meter"
+	"github.com/meterseal/meterseal/internal/echonettest"
 )
 
 var jst = time.FixedZone("JST", 9*3600)
@@ -102,40 +102,19 @@ var noon = time.Date(2026, 1, 2, 12, 34, 56, 0, jst)
 
 func (r *rig) listen(at string) *memlink.Conn {
 	r.t.Helper()
-	c, err := r.net.Listen(netip.MustParseAddrPort(at))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(func() { c.Close() })
-	return c
+	return echonettest.Listen(r.t, r.net, at)
 }
 
 // serve runs a node until the test ends.
 func (r *rig) serve(at string, c echonet.Config) *echonet.Node {
 	r.t.Helper()
 	c.Links = []echonet.Link{{PacketConn: r.listen(at), Group: memlink.Group}}
-	n := echonet.New(c)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- n.Serve(ctx) }()
-	r.t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			r.t.Errorf("Serve: %v", err)
-		}
-	})
-	return n
+	return echonettest.Serve(r.t, echonet.New(c))
 }
 
 func (r *rig) hear(c net.PacketConn) []byte {
 	r.t.Helper()
-	b := make([]byte, 4096)
-	c.SetReadDeadline(time.Now().Add(10 * time.Second))
-	n, _, err := c.ReadFrom(b)
-	if err != nil {
-		r.t.Fatalf("no answer: %v", err)
-	}
-	return b[:n]
+	return echonettest.Hear(r.t, c)
 }
 
 // ask sends a request from a Conn and returns the answer.
