@@ -1,16 +1,14 @@
 package interop_test
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"net"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/hnw/go-smartmeter"
 
+	"github.com/meterseal/meterseal/internal/dongletest"
 	"github.com/meterseal/meterseal/routeb"
 	"github.com/meterseal/meterseal/routeb/dongle"
 )
@@ -93,42 +91,10 @@ func TestGoSmartmeter(t *testing.T) {
 }
 
 // plugIn runs a dongle on a pseudo-terminal in front of the stand-in meter, and returns its port.
-func plugIn(t *testing.T, cfg dongle.Config) string {
+func plugIn(t *testing.T, cfg dongle.Config) (port string) {
 	t.Helper()
-	meter, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	local, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	// The channel leaves a second between the beacon and the end of a scan: node-echonet-lite misses either if both come in
 	// one read.
-	cfg.Meters = []*dongle.Meter{{Credentials: credentials, Channel: 35, Conn: local, Addr: meter.LocalAddr()}}
-	d, err := dongle.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := filepath.Join(t.TempDir(), "dongle")
-	ctx, cancel := context.WithCancel(context.Background())
-	done, ready := make(chan error, 1), make(chan struct{}, 1)
-	go serveMeter(meter)
-	go func() {
-		done <- d.Run(ctx, func() (io.ReadWriteCloser, error) {
-			p, err := dongle.OpenPTY(port)
-			ready <- struct{}{}
-			return p, err
-		})
-	}()
-	<-ready
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("dongle: %v", err)
-		}
-		meter.Close()
-		local.Close()
-	})
+	_, port = dongletest.OnPTY(t, cfg, &dongle.Meter{Credentials: credentials, Channel: 35}, serveMeter)
 	return port
 }

@@ -14,86 +14,15 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/meterseal/meterseal/echonet/memlink"
 	fixtures "github.com/meterseal/meterseal/fixtures/skstack"
+	"github.com/meterseal/meterseal/internal/dongletest"
+	"github.com/meterseal/meterseal/internal/echonettest"
 	"github.com/meterseal/meterseal/routeb"
 	"github.com/meterseal/meterseal/routeb/dongle"
 )
 
 var credentials = routeb.Credentials{ID: fixtures.ID, Password: fixtures.Password}
-
-// packetPipe returns two connected net.PacketConns in memory, which a test with a clock of its own can use.
-func packetPipe() (a, b *pipeEnd) {
-	ab, ba := make(chan []byte, 256), make(chan []byte, 256)
-	done := make(chan struct{})
-	var once sync.Once
-	hangUp := func() { once.Do(func() { close(done) }) }
-	return &pipeEnd{in: ba, out: ab, done: done, hangUp: hangUp, changed: make(chan struct{})},
-		&pipeEnd{in: ab, out: ba, done: done, hangUp: hangUp, changed: make(chan struct{})}
-}
-
-type pipeEnd struct {
-	in, out chan []byte
-	done    chan struct{}
-	hangUp  func()
-
-	mu      sync.Mutex // guards what follows
-	limit   time.Time
-	changed chan struct{} // closed when limit changes
-}
-
-type pipeAddr struct{}
-
-func (pipeAddr) Network() string { return "pipe" }
-func (pipeAddr) String() string  { return "pipe" }
-
-func (p *pipeEnd) ReadFrom(b []byte) (int, net.Addr, error) {
-	for {
-		p.mu.Lock()
-		limit, changed := p.limit, p.changed
-		p.mu.Unlock()
-		var timeout <-chan time.Time
-		if !limit.IsZero() {
-			if !time.Now().Before(limit) {
-				return 0, nil, os.ErrDeadlineExceeded
-			}
-			timeout = time.After(time.Until(limit))
-		}
-		select {
-		case d := <-p.in:
-			return copy(b, d), pipeAddr{}, nil
-		case <-p.done:
-			return 0, nil, net.ErrClosed
-		case <-timeout:
-		case <-changed:
-		}
-	}
-}
-
-func (p *pipeEnd) WriteTo(b []byte, _ net.Addr) (int, error) {
-	select {
-	case p.out <- bytes.Clone(b):
-	default: // as a full socket does
-	}
-	return len(b), nil
-}
-
-func (p *pipeEnd) SetReadDeadline(t time.Time) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.limit = t
-	close(p.changed)
-	p.changed = make(chan struct{})
-	return nil
-}
-
-func (p *pipeEnd) SetDeadline(t time.Time) error  { return p.SetReadDeadline(t) }
-func (*pipeEnd) SetWriteDeadline(time.Time) error { return nil }
-func (*pipeEnd) LocalAddr() net.Addr              { return pipeAddr{} }
-
-func (p *pipeEnd) Close() error {
-	p.hangUp()
-	return nil
-}
 
 // answerer is a stand-in for a meter that knows no ECHONET either: it answers "ask n" with "got n", where n is followed
 // by bytes that a careless reader of the serial line stumbles over, and by nothing else.
@@ -196,30 +125,26 @@ type bench struct {
 // newBench runs a dongle in a bubble until the test ends or stop is called. It fills in the meter.
 func newBench(t testing.TB, cfg dongle.Config) *bench {
 	t.Helper()
-	near, far := packetPipe()
+	var network memlink.Network
+	near, far := echonettest.Listen(t, &network, "192.0.2.1:3610"), echonettest.Listen(t, &network, "192.0.2.2:3610")
 	if cfg.Meters == nil {
 		cfg.Meters = []*dongle.Meter{{Credentials: credentials}}
 	}
 	if m := cfg.Meters[0]; m.Conn == nil {
-		m.Conn, m.Addr = near, pipeAddr{}
+		m.Conn, m.Addr = near, far.LocalAddr()
 	}
 	d, err := dongle.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := &bench{Dongle: d}
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() { answerer(far) })
-	wg.Go(func() {
-		if err := d.Run(ctx, b.cable.Plug); err != nil {
-			t.Errorf("dongle: %v", err)
-		}
-	})
+	var answering sync.WaitGroup
+	answering.Go(func() { answerer(far) })
+	unplug := dongletest.Run(t, d, b.cable.Plug)
 	b.stop = sync.OnceFunc(func() {
-		cancel()
+		unplug()
 		_ = far.Close()
-		wg.Wait()
+		answering.Wait()
 	})
 	t.Cleanup(b.stop)
 	synctest.Wait() // until it is plugged in

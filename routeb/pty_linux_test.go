@@ -3,54 +3,21 @@ package routeb_test
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/meterseal/meterseal/internal/dongletest"
 	"github.com/meterseal/meterseal/routeb"
 	"github.com/meterseal/meterseal/routeb/dongle"
 )
 
-// plugIn runs a dongle on a pseudo-terminal in front of a meter on UDP, and returns the link to its port.
+// plugIn runs a dongle on a pseudo-terminal in front of an answerer, and returns the link to its port.
 func plugIn(t *testing.T, cfg dongle.Config) (d *dongle.Dongle, port string) {
 	t.Helper()
-	meter, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	local, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Meters = []*dongle.Meter{{Credentials: credentials, Conn: local, Addr: meter.LocalAddr()}}
-	if d, err = dongle.New(cfg); err != nil {
-		t.Fatal(err)
-	}
-	port = filepath.Join(t.TempDir(), "dongle")
-	ctx, cancel := context.WithCancel(context.Background())
-	done, ready := make(chan error, 1), make(chan struct{}, 16)
-	go answerer(meter)
-	go func() {
-		done <- d.Run(ctx, func() (io.ReadWriteCloser, error) {
-			p, err := dongle.OpenPTY(port)
-			ready <- struct{}{}
-			return p, err
-		})
-	}()
-	<-ready
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("dongle: %v", err)
-		}
-		meter.Close()
-		local.Close()
-	})
-	return d, port
+	return dongletest.OnPTY(t, cfg, &dongle.Meter{Credentials: credentials}, answerer)
 }
 
 func TestPseudoTerminal(t *testing.T) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +12,8 @@ import (
 	"github.com/meterseal/meterseal/echonet/memlink"
 	"github.com/meterseal/meterseal/echonet/meter"
 	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/internal/dongletest"
+	"github.com/meterseal/meterseal/internal/echonettest"
 	"github.com/meterseal/meterseal/routeb"
 	"github.com/meterseal/meterseal/routeb/dongle"
 	"github.com/meterseal/meterseal/secureelement/secureelementtest"
@@ -107,15 +108,7 @@ func radioMeter(t *testing.T) *device.Meter {
 func join(t *testing.T, m *device.Meter) (*echonet.Node, controller.Meter) {
 	t.Helper()
 	var air memlink.Network
-	at := netip.MustParseAddrPort("192.0.2.1:3610")
-	meterEnd, err := air.Listen(at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dongleEnd, err := air.Listen(netip.MustParseAddrPort("192.0.2.2:3610"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	meterEnd, dongleEnd := echonettest.Listen(t, &air, "192.0.2.1:3610"), echonettest.Listen(t, &air, "192.0.2.2:3610")
 	cr, err := testCredentials()
 	if err != nil {
 		t.Fatal(err)
@@ -124,11 +117,17 @@ func join(t *testing.T, m *device.Meter) (*echonet.Node, controller.Meter) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var cable dongle.Cable
 	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 3)
-	go func() { ended <- m.Serve(ctx, []echonet.Link{{PacketConn: meterEnd}}) }()
-	go func() { ended <- d.Run(ctx, cable.Plug) }()
+	served := make(chan error, 1)
+	go func() { served <- m.Serve(ctx, []echonet.Link{{PacketConn: meterEnd}}) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	var cable dongle.Cable
+	dongletest.Run(t, d, cable.Plug)
 	synctest.Wait()
 
 	s := newSession(nil)
@@ -136,19 +135,9 @@ func join(t *testing.T, m *device.Meter) (*echonet.Node, controller.Meter) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { conn.Close() })
 	link, peer := routebLink(conn, s)
-	node := echonet.New(echonet.Config{Links: []echonet.Link{link}})
-	go func() { ended <- node.Serve(ctx) }()
-	t.Cleanup(func() {
-		conn.Close()
-		stop()
-		for range 3 {
-			<-ended
-		}
-		meterEnd.Close()
-		dongleEnd.Close()
-	})
-	return node, peer
+	return echonettest.Serve(t, echonet.New(echonet.Config{Links: []echonet.Link{link}})), peer
 }
 
 // oneWindowEach reads as many bytes with one window a request.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	fixtures "github.com/meterseal/meterseal/fixtures/skstack"
+	"github.com/meterseal/meterseal/internal/dongletest"
 	"github.com/meterseal/meterseal/routeb"
 	"github.com/meterseal/meterseal/routeb/dongle"
 	"github.com/meterseal/meterseal/routeb/internal/j11"
@@ -133,19 +134,14 @@ func TestDongleRepeatsTheSampleSessions(t *testing.T) {
 func powerUp(t *testing.T, d *dongle.Dongle) io.ReadWriteCloser {
 	t.Helper()
 	var cable dongle.Cable
-	ctx, cancel := context.WithTimeout(context.Background(), 48*time.Hour)
-	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx, cable.Plug) }()
+	limit := time.AfterFunc(48*time.Hour, dongletest.Run(t, d, cable.Plug))
 	synctest.Wait()
 	host, err := cable.Open("", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("dongle: %v", err)
-		}
+		limit.Stop()
 		host.Close()
 	})
 	return host
