@@ -77,17 +77,7 @@ func (m *bin) frame(code uint16, data ...byte) {
 		return // nothing that the module says is so long
 	}
 	m.cfg.Logger.Debug("dongle: write", "code", fmt.Sprintf("%04X", code), "bytes", len(data))
-	if m.faults.hits(LostByte) {
-		i := m.faults.rand(LostByte).IntN(len(b))
-		b = append(b[:i:i], b[i+1:]...)
-	}
-	if m.faults.hits(Split) {
-		for i := range b {
-			m.out.writeAlone(b[i : i+1])
-		}
-		return
-	}
-	m.out.write(b)
+	m.out.writeOver(m.faults, b)
 }
 
 // request does what the host asks for.

@@ -68,8 +68,20 @@ func (o *output) gather(p piece) (burst []byte, ok bool) {
 // write queues bytes.
 func (o *output) write(b []byte) { o.queuePiece(piece{b: b}) }
 
-// writeAlone queues bytes that are written by themselves.
-func (o *output) writeAlone(b []byte) { o.queuePiece(piece{b, true}) }
+// writeOver queues bytes as they come over a line with faults.
+func (o *output) writeOver(f *injector, b []byte) {
+	if f.hits(LostByte) {
+		i := f.rand(LostByte).IntN(len(b))
+		b = append(b[:i:i], b[i+1:]...)
+	}
+	if f.hits(Split) {
+		for i := range b {
+			o.queuePiece(piece{b[i : i+1], true})
+		}
+		return
+	}
+	o.write(b)
+}
 
 func (o *output) queuePiece(p piece) {
 	select {

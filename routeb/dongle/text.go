@@ -238,17 +238,7 @@ func (t *text) writeBytes(b []byte) {
 	if t.frozen || len(b) == 0 {
 		return
 	}
-	if t.faults.hits(LostByte) {
-		i := t.faults.rand(LostByte).IntN(len(b))
-		b = append(b[:i:i], b[i+1:]...)
-	}
-	if t.faults.hits(Split) {
-		for i := range b {
-			t.out.writeAlone(b[i : i+1])
-		}
-		return
-	}
-	t.out.write(b)
+	t.out.writeOver(t.faults, b)
 }
 
 // intrude writes what may come between any two lines.
