@@ -1,10 +1,13 @@
 package device
 
 // setUp says whether the module answers, and reports whether that is news.
-func (m *Meter) setUp(up bool) bool {
+func (m *Meter) setUp(up bool) bool { return m.setHealth(&m.up, up) }
+
+// setHealth sets a part of the meter's health, and announces and reports a change.
+func (m *Meter) setHealth(part *bool, to bool) (changed bool) {
 	m.mu.Lock()
-	changed := m.up != up
-	m.up = up
+	changed = *part != to
+	*part = to
 	m.mu.Unlock()
 	if changed {
 		m.news.announce()
@@ -21,20 +24,9 @@ func (m *Meter) moduleUp() bool {
 // storageFailed says that the store did not take a record or a seal. The meter
 // goes on metering, and tells of it in its fault status.
 func (m *Meter) storageFailed(err error) {
-	if m.setBroken(true) {
+	if m.setHealth(&m.broken, true) {
 		m.cfg.Logger.Error("the log cannot be written; a restart judges it anew", "err", err)
 	}
-}
-
-func (m *Meter) setBroken(broken bool) (changed bool) {
-	m.mu.Lock()
-	changed = m.broken != broken
-	m.broken = broken
-	m.mu.Unlock()
-	if changed {
-		m.news.announce()
-	}
-	return changed
 }
 
 // fault returns the code of property 89.

@@ -104,7 +104,7 @@ func (m *Meter) write(e eventlog.Event, payload []byte) (Recorded, error) {
 		m.storageFailed(err)
 		return Recorded{}, err
 	}
-	m.setBroken(false)
+	m.setHealth(&m.broken, false)
 	if r.Class == eventlog.ClassSystem {
 		m.mdms.remember(&r)
 	}
