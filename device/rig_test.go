@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/meterseal/meterseal/device"
 	"github.com/meterseal/meterseal/eventlog"
 	"github.com/meterseal/meterseal/eventlog/verify"
@@ -207,6 +209,18 @@ func audit(t testing.TB, dir string, pubs ...*ecdsa.PublicKey) ([]entry, eventlo
 		judge(t, dir, readSegments(t, dir), seal, pubs)
 	}
 	return list, seal
+}
+
+// told stops the meter and audits its log, which has to tell of these events
+// after SEGMENT and BOOT. It returns all records.
+func (r *rig) told(want ...string) []entry {
+	r.t.Helper()
+	r.close()
+	list, _ := audit(r.t, r.cfg.Dir, r.module.PublicKey())
+	if diff := cmp.Diff(want, events(list)[2:]); diff != "" {
+		r.t.Errorf("the log tells (-want +got):\n%s", diff)
+	}
+	return list
 }
 
 // inspect looks at the files of a log alone: sequence numbers without a gap,

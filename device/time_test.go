@@ -6,7 +6,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/meterseal/meterseal/device"
@@ -37,11 +36,7 @@ func TestPeriodicSeal(t *testing.T) {
 		if n := r.Status().LastSeq; n != 5 {
 			t.Errorf("%d records 23 h after a seal", n)
 		}
-		r.close()
-		list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
-		if diff := cmp.Diff(events(list)[2:], []string{"0/2", "PERIODIC_SEAL", "1/40"}); diff != "" {
-			t.Error(diff)
-		}
+		r.told("0/2", "PERIODIC_SEAL", "1/40")
 	})
 }
 
@@ -53,11 +48,7 @@ func TestPeriodicSealWaitsForTheModule(t *testing.T) {
 		synctest.Wait()
 		r.module.Fail(secureelementtest.None)
 		time.Sleep(time.Minute)
-		r.close()
-		list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
-		if diff := cmp.Diff(events(list)[2:], []string{"PERIODIC_SEAL", "SE_FAILED", "SE_RESTORED"}); diff != "" {
-			t.Error(diff)
-		}
+		r.told("PERIODIC_SEAL", "SE_FAILED", "SE_RESTORED")
 	})
 }
 
@@ -80,11 +71,7 @@ func TestWallClockSchedulesNothing(t *testing.T) {
 		if got := r.Clock().Sub(at); got != 10*time.Second-365*24*time.Hour {
 			t.Errorf("after a restart the clock is %v off", got)
 		}
-		r.close()
-		list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
-		if diff := cmp.Diff(events(list)[2:], []string{"CLOCK_SET", "CLOCK_SET", "BOOT"}); diff != "" {
-			t.Error(diff)
-		}
+		list := r.told("CLOCK_SET", "CLOCK_SET", "BOOT")
 		set := find[*eventlog.ClockSet](t, list)
 		if set.New-set.Old != -2*365*24*3600*1000 || set.Source != eventlog.ClockLocal {
 			t.Errorf("CLOCK_SET says %+v", set)
@@ -112,12 +99,8 @@ func TestHostClockThatJumpsIsRecorded(t *testing.T) {
 		r.record(powerUp) // at once: the clock is noted before the event
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		r.close()
-		list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
+		list := r.told("CLOCK_SET", "0/2")
 		set := find[*eventlog.ClockSet](t, list)
-		if diff := cmp.Diff(events(list)[2:], []string{"CLOCK_SET", "0/2"}); diff != "" {
-			t.Error(diff)
-		}
 		if n := count(list, eventlog.CodeClockSet); n != 1 || set.Source != eventlog.ClockSync || set.New-set.Old != 3600*1000 {
 			t.Errorf("%d CLOCK_SET, the last one %+v", n, set)
 		}
@@ -208,11 +191,7 @@ func TestSmallStepsBackAreHeld(t *testing.T) {
 		r.start()
 		time.Sleep(3 * time.Second)
 		r.record(powerUp)
-		r.close()
-		list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
-		if diff := cmp.Diff(events(list)[2:], []string{"0/2", "0/2", "CLOCK_SET", "0/2", "0/2", "BOOT", "0/2"}); diff != "" {
-			t.Error(diff)
-		}
+		list := r.told("0/2", "0/2", "CLOCK_SET", "0/2", "0/2", "BOOT", "0/2")
 		if list[3].Millis != list[2].Millis {
 			t.Errorf("a step back of 1.5 s moved the time by %d ms", list[3].Millis-list[2].Millis)
 		}
@@ -282,11 +261,7 @@ func TestAcceleratedRun(t *testing.T) {
 		}).start()
 		time.Sleep(90 * time.Second)
 		synctest.Wait()
-		r.close()
-		list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
-		if diff := cmp.Diff(events(list)[2:], []string{"PERIODIC_SEAL"}); diff != "" {
-			t.Error(diff)
-		}
+		list := r.told("PERIODIC_SEAL")
 		if up := list[2].Uptime; up < 24*3600 || up > 24*3600+2000 {
 			t.Errorf("uptime %d s", up)
 		}
