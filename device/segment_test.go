@@ -1,8 +1,8 @@
 package device_test
 
 import (
-	"context"
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -113,9 +113,16 @@ func TestStopLeavesNoTail(t *testing.T) {
 		for r.Status().Length < 4<<10-64 {
 			r.record(powerUp)
 		}
-		go r.record(coverOpened)
+		recorded := make(chan error, 1)
+		go func() {
+			_, err := r.Record(t.Context(), coverOpened, nil)
+			recorded <- err
+		}()
 		synctest.Wait()
 		r.close()
+		if err := <-recorded; err != nil {
+			t.Error(err)
+		}
 		list, seal := audit(t, r.cfg.Dir, r.module.PublicKey())
 		if last := list[len(list)-1]; seal.LastSeq != last.Seq {
 			t.Errorf("the seal covers up to %d, the last record is %d %v", seal.LastSeq, last.Seq, last.Event())
