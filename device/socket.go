@@ -117,6 +117,7 @@ func (m *Meter) serveEvents(ctx context.Context) error {
 		select {
 		case slots <- struct{}{}:
 			clients.Go(func() {
+				defer conn.Close() // after the slot is free, for who sees it may come again
 				m.serveClient(ctx, conn)
 				<-slots
 			})
@@ -130,7 +131,6 @@ func (m *Meter) serveEvents(ctx context.Context) error {
 // serveClient answers one request. Whatever it gets, the client learns of it
 // and nobody else.
 func (m *Meter) serveClient(ctx context.Context, conn net.Conn) {
-	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
 	conn.SetReadDeadline(time.Now().Add(clientTimeout))
 	var reply eventReply
