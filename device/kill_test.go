@@ -67,7 +67,7 @@ func TestKill(t *testing.T) {
 	defer module.Close()
 	r := newRig(t)
 	c := victimConfig(dir)
-	c.Module = module
+	c.Module, c.SignTimeout = module, r.cfg.SignTimeout
 	r.cfg = c
 	r.start()
 	if rec := r.record(coverOpened); !rec.Sealed {
