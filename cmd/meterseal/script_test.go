@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -24,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if soft.Invoked() { // the soft module is this program again
-		os.Exit(runModule(os.Stderr))
+		syscall.Exit(runModule(os.Stderr)) // not os.Exit, which takes the race detector a second
 	}
 	testscript.Main(m, map[string]func(){"meterseal": main})
 }
@@ -35,6 +36,7 @@ func TestCommands(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
+			e.Setenv("GORACE", os.Getenv("GORACE"))
 			e.Defer(func() { endLeftovers(e.WorkDir) })
 			return os.CopyFS(filepath.Join(e.WorkDir, "evidence"), evidence.Files)
 		},
@@ -81,6 +83,22 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// eventually waits for a condition, long enough for a loaded machine.
+func eventually(cond func() bool) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
 // await FILE TEXT waits until a file that a background command writes contains
 // a text.
 func await(ts *testscript.TestScript, neg bool, args []string) {
@@ -88,7 +106,7 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: await FILE TEXT")
 	}
 	path := ts.MkAbs(args[0])
-	err := until(context.Background(), func() bool {
+	err := eventually(func() bool {
 		b, err := os.ReadFile(path)
 		return err == nil && bytes.Contains(b, []byte(args[1]))
 	})
@@ -117,7 +135,7 @@ func fetch(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: fetch URL FILE TEXT")
 	}
 	var page []byte
-	err := until(context.Background(), func() bool {
+	err := eventually(func() bool {
 		resp, err := http.Get(args[0])
 		if err != nil {
 			return false
