@@ -31,6 +31,7 @@ func TestSoakKnowsEveryFault(t *testing.T) {
 func TestSoak(t *testing.T) {
 	const requests = 1700
 	models := dongle.Models()
+	var losses, opens uint64
 	for seed := range effort.Times(len(models)) {
 		model := models[seed%len(models)]
 		synctest.Test(t, func(t *testing.T) {
@@ -60,9 +61,11 @@ func TestSoak(t *testing.T) {
 			if worst > 15*time.Minute {
 				t.Errorf("seed %d: longest wait %v", seed, worst)
 			}
-			if s.Losses == 0 || s.Opens < 2 {
-				t.Errorf("seed %d: hardly anything failed: %+v", seed, s)
-			}
+			losses += s.Losses
+			opens += s.Opens
 		})
+	}
+	if seeds := uint64(effort.Times(len(models))); losses < 5*seeds || opens < 3*seeds {
+		t.Errorf("%d losses and %d opens in all: hardly anything failed", losses, opens)
 	}
 }
