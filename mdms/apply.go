@@ -101,8 +101,12 @@ func (in *ingest) advance(ctx context.Context, t *store.Tx, a *verify.Advance) e
 // changeKey bounds the two keys of a KEY_CHANGE that the registry agrees to: from
 // the end of that segment on the old key seals nothing new, nor the new one
 // anything old. A key that is not registered changes nothing, or the meter's word
-// alone would take it a key away.
+// alone would take it a key away; nor does a change that was taken back, which a
+// second KEY_CHANGE to the present key tells.
 func changeKey(ctx context.Context, t *store.Tx, id eventlog.MeterID, closed *verify.Head) error {
+	if closed.NextKey == closed.Header.Key {
+		return nil
+	}
 	if err := t.EndKey(ctx, id, closed.Header.Key, closed.LastSeq, closed.Seal.Counter); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package mdms_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -81,6 +82,32 @@ func offsets(log []byte) []int {
 	return at
 }
 
+// live has something happen that changes the terms of an honest meter's log, or
+// nothing.
+func (r *rig) live(t *rapid.T, m *eventlogtest.Meter) {
+	next := func() *eventlogtest.Key {
+		k := eventlogtest.NewKey(fmt.Sprintf("%s after %d", m.ID, m.Open().Seals[len(m.Open().Seals)-1].LastSeq), m.Key.Scheme)
+		if err := r.AddKey(r.t.Context(), mdms.NewKey{Meter: m.ID, PublicKey: k.PublicKey(), Scheme: k.Scheme}); err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	switch rapid.IntRange(0, 5).Draw(t, "happens") {
+	case 1:
+		m.Rotate()
+	case 2:
+		m.Reboot()
+	case 3:
+		m.ChangeKey(next())
+	case 4:
+		m.TakeBackKey(next())
+	case 5:
+		m.TakeBackKey(next())
+		m.Rotate()
+	}
+	m.Fill(1)
+}
+
 // TestNoCourierCanFrameAnHonestMeter: whatever a courier without a key does to
 // genuine evidence, nothing is laid on the meter, and what honest couriers bring
 // is applied as ever.
@@ -93,9 +120,7 @@ func TestNoCourierCanFrameAnHonestMeter(t *testing.T) {
 		r.enrol(m)
 		for range rapid.IntRange(1, 4).Draw(t, "rounds") {
 			m.Fill(rapid.IntRange(3, 12).Draw(t, "events"))
-			if rapid.Bool().Draw(t, "rotate") {
-				m.Rotate()
-			}
+			r.live(t, m)
 			for range rapid.IntRange(1, 5).Draw(t, "lies") {
 				s := m.Segments[rapid.IntRange(0, len(m.Segments)-1).Draw(t, "from segment")]
 				at := eventlogtest.Offsets(s.Log)

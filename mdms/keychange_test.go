@@ -47,3 +47,24 @@ func TestAKeyThatIsRegisteredLateEndsTheOldOne(t *testing.T) {
 		want(t, r.send("a", m.BundleFrom(2, 0)), mdms.Applied, verify.Intact)
 	})
 }
+
+// TestAKeyChangeThatWasTakenBackEndsNoKey: after a restart the meter says that
+// its own key stays.
+func TestAKeyChangeThatWasTakenBackEndsNoKey(t *testing.T) {
+	eachScheme(t, func(t *testing.T, r *rig, m *eventlogtest.Meter) {
+		next := eventlogtest.NewKey(t.Name()+" next", m.Key.Scheme)
+		if err := r.AddKey(t.Context(), mdms.NewKey{Meter: m.ID, PublicKey: next.PublicKey(), Scheme: next.Scheme}); err != nil {
+			t.Fatal(err)
+		}
+		m.TakeBackKey(next)
+		m.Rotate()
+		m.Fill(5)
+		want(t, r.send("a", m.Bundle()), mdms.Applied, verify.Intact)
+		m.Fill(5)
+		want(t, r.send("a", m.BundleFrom(2, 0)), mdms.Applied, verify.Intact)
+		m.ChangeKey(next) // ordered again
+		m.Fill(5)
+		want(t, r.send("a", m.BundleFrom(2, 0)), mdms.Applied, verify.Intact)
+		r.holds(m)
+	})
+}

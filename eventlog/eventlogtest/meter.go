@@ -219,6 +219,14 @@ func (m *Meter) ChangeKey(k *Key) {
 	m.rotate(eventlog.EndKey, func() { m.Key = k })
 }
 
+// TakeBackKey announces a change to k, restarts, and takes the change back, as a
+// meter whose change was interrupted.
+func (m *Meter) TakeBackKey(k *Key) {
+	m.System(eventlog.CodeKeyChange, &eventlog.KeyChange{Key: k.ID, Scheme: k.Scheme, Counter: k.Counter})
+	m.Reboot()
+	m.System(eventlog.CodeKeyChange, &eventlog.KeyChange{Key: m.Key.ID, Scheme: m.Key.Scheme, Counter: m.Key.Counter})
+}
+
 func (m *Meter) rotate(reason eventlog.EndReason, between func()) {
 	s := m.Open()
 	m.System(eventlog.CodeSegmentEnd, &eventlog.SegmentEnd{Reason: reason, Next: s.Number + 1})
