@@ -1,10 +1,12 @@
 package device
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/meterseal/meterseal/eventlog"
 	"github.com/meterseal/meterseal/secureelement"
@@ -72,7 +74,7 @@ func (m *Meter) changePolicy(ctx context.Context, p eventlog.Policy) error {
 // takes the change back.
 //
 // Run must be running. The MDMS accepts the change only for a key that it knows
-// already.
+// already. A key that was replaced does not come back.
 func (m *Meter) ChangeKey(ctx context.Context, module secureelement.Module) error {
 	return m.command(ctx, func(ctx context.Context) error { return m.changeKey(ctx, module) })
 }
@@ -85,7 +87,21 @@ func (m *Meter) changeKey(ctx context.Context, module secureelement.Module) erro
 	if info.Key == m.info.Key {
 		return fmt.Errorf("device: the new secure element holds the present key %v", info.Key)
 	}
+	switch former, err := m.wasInForce(module.PublicKey()); {
+	case err != nil:
+		return err
+	case former:
+		return fmt.Errorf("device: key %v was replaced earlier and does not come back: make a new one", info.Key)
+	}
 	return m.begin(ctx, keyChange(module.PublicKey(), info, module))
+}
+
+// wasInForce reports whether a key sealed earlier segments.
+func (m *Meter) wasInForce(pub *ecdsa.PublicKey) (bool, error) {
+	der, err := marshalKey(pub)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.ContainsFunc(m.state.Former, func(k []byte) bool { return bytes.Equal(k, der) }), err
 }
 
 // begin takes up a change. It is remembered before its record is written: a

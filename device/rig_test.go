@@ -274,6 +274,16 @@ func inspect(t testing.TB, dir string, pubs ...*ecdsa.PublicKey) ([]entry, event
 // verdict has the log verified as a bundle.
 func verdict(t testing.TB, dir string, segments []segmentFile, newest eventlog.Seal, pubs []*ecdsa.PublicKey) *verify.Report {
 	t.Helper()
+	report, err := verify.Verify(evidence(t, dir, segments, newest, pubs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// evidence is the log as a bundle, for an MDMS that knows the keys.
+func evidence(t testing.TB, dir string, segments []segmentFile, newest eventlog.Seal, pubs []*ecdsa.PublicKey) *verify.Input {
+	t.Helper()
 	bundle := eventlog.Bundle{Meter: meterID, Newest: true}
 	for i, s := range segments {
 		part := eventlog.Part{Segment: s.number, Log: s.bytes}
@@ -284,18 +294,14 @@ func verdict(t testing.TB, dir string, segments []segmentFile, newest eventlog.S
 		}
 		bundle.Parts = append(bundle.Parts, part)
 	}
-	in := verify.Input{Registration: verify.Registration{Meter: meterID}, Received: time.Now().AddDate(100, 0, 0), Bundle: &bundle}
+	in := &verify.Input{Registration: verify.Registration{Meter: meterID}, Received: time.Now().AddDate(100, 0, 0), Bundle: &bundle}
 	for _, pub := range pubs {
 		id := must(eventlog.KeyIDOf(pub))
 		if i := slices.IndexFunc(segments, func(s segmentFile) bool { return s.header.Key == id }); i >= 0 {
 			in.Registration.Keys = append(in.Registration.Keys, must(verify.NewKey(pub, segments[i].header.Scheme)))
 		}
 	}
-	report, err := verify.Verify(&in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return report
+	return in
 }
 
 // judge checks that the verdict is that of an honest meter.

@@ -356,6 +356,15 @@ func TestKeyChangeRefuses(t *testing.T) {
 	if err := r.ChangeKey(t.Context(), r.module); err == nil {
 		t.Error("changed to the same key")
 	}
+	defer func() { // which leaves no trace of the others
+		fresh := secureelementtest.New(t, eventlog.SchemeCounter)
+		if err := r.ChangeKey(t.Context(), fresh); err != nil {
+			t.Error(err)
+		}
+		if err := r.ChangeKey(t.Context(), r.module); err == nil {
+			t.Error("changed to a key that was replaced")
+		}
+	}()
 	dead := secureelementtest.New(t, eventlog.SchemeCounter)
 	dead.Fail(secureelementtest.Dead)
 	if err := r.ChangeKey(t.Context(), dead); err == nil {

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 
 	"github.com/meterseal/meterseal/eventlog"
@@ -73,7 +74,7 @@ func (m *Meter) start(ctx context.Context, born bool) error {
 		return err
 	}
 	m.setUp(infoErr == nil)
-	m.state.Boot = max(m.state.Boot, found.LastBoot) + 1
+	m.state.Boot = min(max(m.state.Boot, found.LastBoot), math.MaxUint32-1) + 1
 	m.notBefore = found.LastMillis
 	if born {
 		if err := m.state.save(m.dir); err != nil {

@@ -23,6 +23,9 @@ var (
 	// ErrNotEnded says that the newest segment does not end with a sealed
 	// SEGMENT_END.
 	ErrNotEnded = errors.New("eventlog: the segment does not end with a sealed SEGMENT_END")
+	// ErrEnded says that the newest segment ends with a sealed SEGMENT_END, so
+	// that only NextSegment goes on.
+	ErrEnded = errors.New("eventlog: the segment has its sealed SEGMENT_END")
 	// ErrTerms says that key, scheme or specific set are not those that the
 	// newest segment names or announces.
 	ErrTerms = errors.New("eventlog: key, scheme or specific set are not those of the log")

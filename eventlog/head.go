@@ -11,9 +11,10 @@ type head struct {
 	hash      hash.Hash // over all bytes up to length
 	length    uint64    // bytes up to the end of the last record
 	lastSeq   uint32
-	specifics int  // number of specific records
-	tip       mark // the last specific record
-	ended     bool // the last record is SEGMENT_END
+	boot      uint32 // highest boot counter
+	specifics int    // number of specific records
+	tip       mark   // the last specific record
+	ended     bool   // the last record is SEGMENT_END
 
 	keyChange    *KeyChange        // the last one, nil = none
 	policyChange *PolicyChange     // the last one, nil = none
@@ -38,7 +39,7 @@ func newHead() head {
 func (h *head) note(r *Record, b []byte) {
 	h.hash.Write(b)
 	h.length += uint64(len(b))
-	h.lastSeq = r.Seq
+	h.lastSeq, h.boot = r.Seq, max(h.boot, r.Boot)
 	if r.Specific() {
 		h.specifics++
 		h.tip = mark{length: h.length, seq: r.Seq, specifics: h.specifics}

@@ -93,6 +93,10 @@ func TestRecoveryNeverLaunders(t *testing.T) {
 			return b
 		}, secondSealed},
 		"a second header in the tail":          {seg, func(b []byte) []byte { return append(b, header(b, 6)...) }, secondSealed},
+		"a SEGMENT_END that skips a number":    {seg, inTail(eventlog.CodeSegmentEnd, &eventlog.SegmentEnd{Reason: eventlog.EndRotation, Next: 3}, 1), secondSealed},
+		"a SEGMENT_END that names its segment": {seg, inTail(eventlog.CodeSegmentEnd, &eventlog.SegmentEnd{Reason: eventlog.EndRotation, Next: 1}, 1), secondSealed},
+		"a boot counter that goes back":        {seg, inTail(eventlog.CodeBoot, &eventlog.Boot{}, 0), secondSealed},
+		"a boot counter that leaps":            {seg, inTail(eventlog.CodeBoot, &eventlog.Boot{}, 1<<32-1), secondSealed},
 		"more garbage than one record":         {seg, func(b []byte) []byte { return append(b, bytes.Repeat([]byte{1}, 257)...) }, secondSealed},
 		"a torn record before a whole one":     {seg, func(b []byte) []byte { return append(append(b, make([]byte, 64)...), b[secondSealed:]...) }, secondSealed},
 		"the signature of the newest seal":     {seals, flip(slot1+100, slot1, slot1+eventlog.SealSize), firstSealed},
@@ -122,6 +126,63 @@ func TestRecoveryNeverLaunders(t *testing.T) {
 				assertDamaged(t, r, disk, c.verifiable)
 			})
 		}
+	}
+}
+
+// inTail returns an edit that appends a system event to the log of sealedRig.
+func inTail(code uint16, p eventlog.Payload, boot uint32) func([]byte) []byte {
+	return func(b []byte) []byte {
+		payload, err := p.AppendBinary(nil)
+		if err != nil {
+			panic(err)
+		}
+		r := eventlog.Record{Class: eventlog.ClassSystem, Code: code, Seq: 6, Boot: boot, Flags: eventlog.FlagSpecific, Payload: payload}
+		if b, err = r.AppendBinary(b); err != nil {
+			panic(err)
+		}
+		return b
+	}
+}
+
+// TestNothingFollowsASealedEnd: the meter stopped between the seal of SEGMENT_END
+// and the next segment, and somebody put something after the end.
+func TestNothingFollowsASealedEnd(t *testing.T) {
+	for _, scheme := range schemes {
+		record, err := (&eventlog.Record{Class: plain.Class, Code: plain.Code, Seq: 7, Boot: 1}).AppendBinary(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, tail := range map[string][]byte{"a record": record, "a torn record": {1, 2, 3}} {
+			t.Run(scheme.String()+"/"+name, func(t *testing.T) {
+				r, disk := sealedRig(t, scheme)
+				r.end(eventlog.EndRotation)
+				if _, err := r.log.Append(r.stamp(), plain, nil); !errors.Is(err, eventlog.ErrEnded) {
+					t.Errorf("append after the sealed end: %v", err)
+				}
+				sealed := uint64(len(r.bytes(1)))
+				r.close()
+				edit(t, disk, "00000001.seg", func(b []byte) []byte { return append(b, tail...) })
+				assertDamaged(t, r, disk, sealed)
+			})
+		}
+	}
+}
+
+// TestALateSealMakesNoEnd: SEGMENT_END got no seal in time, and the segment went
+// on.
+func TestALateSealMakesNoEnd(t *testing.T) {
+	r, _ := sealedRig(t, eventlog.SchemeDigest)
+	r.system(eventlog.CodeSegmentEnd, &eventlog.SegmentEnd{Reason: eventlog.EndRotation, Next: 2})
+	late, err := r.sign()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.append(plain, nil)
+	if err := r.log.StoreSeal(late); !errors.Is(err, eventlog.ErrBadSeal) {
+		t.Errorf("got %v", err)
+	}
+	if err := r.log.NextSegment(r.stamp(), nil); !errors.Is(err, eventlog.ErrNotEnded) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -57,11 +58,14 @@ func (l *Log) Append(s Stamp, e Event, payload []byte) (Record, error) {
 	if err := l.ready(); err != nil {
 		return Record{}, err
 	}
+	if l.done() {
+		return Record{}, ErrEnded
+	}
 	r, err := l.record(s, e, payload)
 	if err != nil {
 		return Record{}, err
 	}
-	if _, err := DecodePayload(&r); err != nil {
+	if err := l.fits(&r, l.segment); err != nil {
 		return Record{}, err
 	}
 	b, err := r.AppendBinary(l.buf[:0])
@@ -70,6 +74,9 @@ func (l *Log) Append(s Stamp, e Event, payload []byte) (Record, error) {
 	}
 	if err := l.write(b); err != nil {
 		return Record{}, err
+	}
+	if l.ended { // that end is none, and a late seal must not make it one
+		l.handed = slices.DeleteFunc(l.handed, func(m mark) bool { return m.length == l.length })
 	}
 	l.note(&r, b)
 	l.publish()
@@ -100,6 +107,9 @@ func (l *Log) ready() error {
 	}
 	return nil
 }
+
+// done reports whether the segment has its sealed SEGMENT_END.
+func (l *Log) done() bool { return l.ended && l.sealed.SignedLength == l.length }
 
 // record makes the record that follows the last one.
 func (l *Log) record(s Stamp, e Event, payload []byte) (Record, error) {

@@ -24,7 +24,7 @@ type proof struct {
 
 // closed reports whether the segment ends with a sealed SEGMENT_END.
 func (p *proof) closed() bool {
-	return p.best != nil && p.scan.ended && p.best.SignedLength == p.scan.size
+	return p.best != nil && p.scan.ended && p.best.SignedLength == p.scan.length
 }
 
 // prove scans a segment and verifies each seal in the slots that claims to be

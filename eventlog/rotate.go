@@ -59,7 +59,7 @@ func (l *Log) NextSegment(s Stamp, change *Change) error {
 	if err := l.ready(); err != nil {
 		return err
 	}
-	if !l.ended || l.sealed.SignedLength != l.length {
+	if !l.done() {
 		return ErrNotEnded
 	}
 	next := l.terms

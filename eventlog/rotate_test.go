@@ -517,7 +517,7 @@ func TestDropReportsAFailingDisk(t *testing.T) {
 }
 
 // TestFailedChangeLeavesTheTerms has no room for the segment of a change: the
-// old segment goes on under the old terms.
+// old terms stay until there is.
 func TestFailedChangeLeavesTheTerms(t *testing.T) {
 	r, disk := sealedRig(t, eventlog.SchemeDigest)
 	policy := eventlog.NewPolicy(2, plain)
@@ -527,9 +527,16 @@ func TestFailedChangeLeavesTheTerms(t *testing.T) {
 	if err := r.log.NextSegment(r.stamp(), c); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("next segment: %v", err)
 	}
-	if event := r.append(plain, nil); event.Specific() {
-		t.Error("the old segment has a record under the new set")
+	if got := r.log.InForce().Policy; got.Version != 1 {
+		t.Errorf("version %d is in force", got.Version)
 	}
+	if err := r.log.NextSegment(r.stamp(), nil); !errors.Is(err, eventlog.ErrTerms) {
+		t.Errorf("next segment without the change: %v", err)
+	}
+	if err := r.log.NextSegment(r.stamp(), c); err != nil {
+		t.Error(err)
+	}
+	r.cfg.Policy = policy
 	r.reopen()
 	if r.rec.Damaged != nil {
 		t.Errorf("recovered %+v", r.rec)

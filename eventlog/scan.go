@@ -16,7 +16,6 @@ type scan struct {
 	first  *LogDamaged // the record after the header, if it is LOG_DAMAGED
 	marks  map[uint64]mark
 	since  map[uint64]attempts // after each of the marks, and after 0 bytes
-	boot   uint32              // highest boot counter
 	millis int64               // wall clock that the last record leaves
 	fault  string              // what no torn write explains; "" = nothing
 
@@ -40,6 +39,10 @@ func scanSegment(f durable.File, number uint32, want map[uint64]bool, policy fun
 	w := window{f: f, size: s.size}
 	var set *Policy
 	for s.length < s.size {
+		if s.ended && want[s.length] {
+			s.fault = fmt.Sprintf("at byte %d: something follows the sealed end", s.length)
+			break
+		}
 		b, err := w.at(s.length)
 		if err != nil {
 			return nil, fmt.Errorf("eventlog: segment %d: %w", number, err)
@@ -77,7 +80,7 @@ func (s *scan) take(r *Record, b []byte, want map[uint64]bool) {
 		_ = s.first.UnmarshalBinary(r.Payload) // it decoded in follows
 	}
 	s.note(r, b)
-	s.boot, s.millis = max(s.boot, r.Boot), clockAfter(r)
+	s.millis = clockAfter(r)
 	if !r.Specific() {
 		return
 	}
@@ -109,7 +112,13 @@ func headerOf(r *Record, number uint32) (Header, error) {
 	return h, err
 }
 
-// follows says why this log cannot have written r after the last record.
+// maxBootStep is by how much the boot counter rises at most from one record to
+// the next. A start that fails before its first record uses one up.
+const maxBootStep = 1 << 16
+
+// follows says why this log cannot have written r after the last record. What
+// the verifier takes for malformed must fail here: it would be charged to the
+// meter, whoever put it into the tail.
 func (s *scan) follows(r *Record, set *Policy) error {
 	switch {
 	case r.Seq != s.lastSeq+1:
@@ -119,7 +128,19 @@ func (s *scan) follows(r *Record, set *Policy) error {
 	case set != nil && r.Specific() != set.IsSpecific(r.Event()):
 		return fmt.Errorf("event %s has the wrong mark", r.Event())
 	}
-	_, err := DecodePayload(r)
+	return s.fits(r, s.header.Segment)
+}
+
+// fits says why a record cannot stand at the head of that segment. Its sequence
+// number and its mark are right.
+func (h *head) fits(r *Record, segment uint32) error {
+	if r.Boot < h.boot || r.Boot-h.boot > maxBootStep {
+		return fmt.Errorf("eventlog: boot %d after boot %d", r.Boot, h.boot)
+	}
+	p, err := DecodePayload(r)
+	if end, ok := p.(*SegmentEnd); ok && end.Next != segment+1 {
+		return fmt.Errorf("eventlog: SEGMENT_END of segment %d names %d as the next", segment, end.Next)
+	}
 	return err
 }
 
