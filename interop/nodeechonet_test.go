@@ -2,6 +2,7 @@ package interop_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -34,19 +35,38 @@ func TestNodeEchonetLite(t *testing.T) {
 		t.Run(fmt.Sprintf("%s/%s", tt.adapter, tt.model), func(t *testing.T) {
 			t.Parallel()
 			port := plugIn(t, dongle.Config{Model: tt.model, Data: tt.data, Speed: 10})
-			ctx, cancel := context.WithTimeout(t.Context(), 70*time.Second)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, "node", "--no-deprecation", "testdata/node-echonet-lite.js", tt.adapter, port)
-			cmd.Env = append(os.Environ(), "ROUTEB_ID="+credentials.ID, "ROUTEB_PASSWORD="+credentials.Password, "NODE_PATH=node_modules")
-			var stderr strings.Builder
-			cmd.Stderr = &stderr
-			out, err := cmd.Output()
-			if err != nil {
-				t.Fatalf("%v\n%s", err, stderr.String())
+			got, err := node(t.Context(), tt.adapter, port)
+			// On a loaded machine two pieces may lie together before it reads, and then it waits for ever.
+			for again := 0; again < 3 && errors.Is(err, errSilent); again++ {
+				t.Log(err)
+				got, err = node(t.Context(), tt.adapter, port)
 			}
-			if got := strings.TrimSpace(string(out)); got != `{"energy":504}` {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != `{"energy":504}` {
 				t.Errorf("got %s", got)
 			}
 		})
 	}
+}
+
+var errSilent = errors.New("node-echonet-lite got no answer")
+
+// node runs node-echonet-lite on a port and returns what it read.
+func node(ctx context.Context, adapter, port string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "node", "--no-deprecation", "testdata/node-echonet-lite.js", adapter, port)
+	cmd.Env = append(os.Environ(), "ROUTEB_ID="+credentials.ID, "ROUTEB_PASSWORD="+credentials.Password, "NODE_PATH=node_modules")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil && strings.Contains(stderr.String(), "no answer in time") {
+		return "", errSilent
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w\n%s", err, stderr.String())
+	}
+	return strings.TrimSpace(string(out)), nil
 }

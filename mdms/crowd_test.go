@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -71,33 +70,31 @@ func TestOneCouriersSlowBodiesKeepNobodyOut(t *testing.T) {
 
 // TestWhatHasArrivedWaitsForItsTurn, and not for ever.
 func TestWhatHasArrivedWaitsForItsTurn(t *testing.T) {
-	w := newWeb(t, mdms.Limits{Concurrent: 1, BodyTimeout: 50 * time.Millisecond})
-	w.Close()
-	working, release := make(chan struct{}), make(chan struct{})
-	w.cfg.Trace = func(courier string, _ *mdms.Result) {
-		if courier == "127.0.0.2" {
-			close(working)
-			<-release
+	synctest.Test(t, func(t *testing.T) {
+		working, release := make(chan struct{}), make(chan struct{})
+		b := inBubble(t, mdms.Limits{Concurrent: 1, BodyTimeout: 50 * time.Millisecond}, func(c *mdms.Config, _ *http.Server) {
+			c.Trace = func(courier string, _ *mdms.Result) {
+				if courier == "127.0.0.2" {
+					close(working)
+					<-release
+				}
+			}
+		})
+		w, one, two := b.web(), b.client("127.0.0.2"), b.client("127.0.0.3")
+		first := make(chan int, 1)
+		go func() { first <- w.post(t, one, strings.NewReader("x")) }()
+		<-working
+		if got := w.post(t, two, strings.NewReader("x")); got != http.StatusServiceUnavailable {
+			t.Errorf("while another is in work: %d", got)
 		}
-	}
-	w.open()
-	srv := httptest.NewServer(w.Handler())
-	defer srv.Close()
-	w.url = srv.URL
-	first := make(chan int, 1)
-	one, two := as(t, "127.0.0.2"), as(t, "127.0.0.3")
-	go func() { first <- w.post(t, one, strings.NewReader("x")) }()
-	<-working
-	if got := w.post(t, two, strings.NewReader("x")); got != http.StatusServiceUnavailable {
-		t.Errorf("while another is in work: %d", got)
-	}
-	close(release)
-	if got := <-first; got != http.StatusOK {
-		t.Errorf("the one in work: %d", got)
-	}
-	if got := w.post(t, two, strings.NewReader("x")); got != http.StatusOK {
-		t.Errorf("afterwards: %d", got)
-	}
+		close(release)
+		if got := <-first; got != http.StatusOK {
+			t.Errorf("the one in work: %d", got)
+		}
+		if got := w.post(t, two, strings.NewReader("x")); got != http.StatusOK {
+			t.Errorf("afterwards: %d", got)
+		}
+	})
 }
 
 // TestOneCouriersPollsKeepNobodyOut: nor do they add up beyond its bound.

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/meterseal/meterseal/eventlog"
@@ -256,23 +256,25 @@ func TestForeignPagesCannotPost(t *testing.T) {
 
 // TestASlowBodyIsCutOff: it holds no place longer than its time.
 func TestASlowBodyIsCutOff(t *testing.T) {
-	w := newWeb(t, mdms.Limits{BodyTimeout: 50 * time.Millisecond, Readers: 1})
-	m := w.enrolled(eventlog.SchemeDigest)
-	conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if _, err := io.WriteString(conn, "POST /v1/evidence HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+eventlog.MediaType+"\r\nContent-Length: 1000\r\n\r\nMSB"); err != nil {
-		t.Fatal(err)
-	}
-	answer, err := io.ReadAll(conn)
-	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") {
-		t.Errorf("%q, %v", answer, err)
-	}
-	if res, b := w.do(http.MethodPost, "/v1/evidence", eventlog.MediaType, encode(t, m.Bundle())); res.StatusCode != http.StatusOK {
-		t.Errorf("%s %s", res.Status, b)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		b := inBubble(t, mdms.Limits{BodyTimeout: 50 * time.Millisecond, Readers: 1}, nil)
+		m := b.enrolled(eventlog.SchemeDigest)
+		conn, err := b.dial("127.0.0.2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "POST /v1/evidence HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+eventlog.MediaType+"\r\nContent-Length: 1000\r\n\r\nMSB"); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(conn)
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") {
+			t.Errorf("%q, %v", answer, err)
+		}
+		if got := b.web().post(t, b.client("127.0.0.3"), bytes.NewReader(encode(t, m.Bundle()))); got != http.StatusOK {
+			t.Errorf("another one's bundle: %d", got)
+		}
+	})
 }
 
 func TestTooManyAtOnceAreToldToComeAgain(t *testing.T) {

@@ -6,8 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/meterseal/meterseal/eventlog"
@@ -147,19 +147,17 @@ func TestPollsAreBoundedAndEndWithTheServer(t *testing.T) {
 // TestALongPollOutlivesTheReadTimeout: the time to send a request in does not
 // count while it waits for its answer.
 func TestALongPollOutlivesTheReadTimeout(t *testing.T) {
-	r := newRig(t, mdms.Limits{})
-	srv := httptest.NewUnstartedServer(r.Handler())
-	srv.Config.ReadTimeout = 50 * time.Millisecond
-	srv.Start()
-	defer srv.Close()
-	res, err := srv.Client().Get(srv.URL + "/v1/work?wait=1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if body, err := io.ReadAll(res.Body); err != nil || string(body) != "{\"work\":[]}\n" {
-		t.Errorf("%s %q, %v", res.Status, body, err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		b := inBubble(t, mdms.Limits{}, func(_ *mdms.Config, s *http.Server) { s.ReadTimeout = 50 * time.Millisecond })
+		res, err := b.client("127.0.0.1").Get(b.web().url + "/v1/work?wait=1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if body, err := io.ReadAll(res.Body); err != nil || string(body) != "{\"work\":[]}\n" {
+			t.Errorf("%s %q, %v", res.Status, body, err)
+		}
+	})
 }
 
 func TestChallengesAreLimitedInRate(t *testing.T) {

@@ -26,7 +26,7 @@ func TestPseudoTerminal(t *testing.T) {
 			t.Parallel()
 			d, port := plugIn(t, dongle.Config{Model: model, Speed: 200})
 			logger, _ := newLogger(t)
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
 			c, err := routeb.Dial(ctx, routeb.Config{Port: port, Credentials: credentials, Logger: logger})
 			if err != nil {

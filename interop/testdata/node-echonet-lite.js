@@ -15,7 +15,7 @@ const el = new EchonetLite({
   type: 'wisunb', lang: 'en', adapter, path, id: process.env.ROUTEB_ID, pass: process.env.ROUTEB_PASSWORD,
 });
 const fail = (err) => { console.error(err); process.exit(1); };
-setTimeout(() => fail('no answer in time'), 60000);
+setTimeout(() => fail('no answer in time'), 40000);
 
 el.init((err) => {
   if (err) fail(err);
