@@ -62,7 +62,7 @@ func assertNothingLaundered(t *testing.T, r *rig) {
 	for _, s := range segments {
 		covered := uint64(0)
 		for _, seal := range slices.Concat(readSeals(t, r.cfg.Dir), keptSeal(t, r.cfg.Dir, s.number)) {
-			if seal.Segment == s.number && seal.SignedLength <= uint64(len(s.bytes)) && fits(&seal, s.bytes, r.module.PublicKey()) {
+			if seal.Segment == s.number && seal.SignedLength <= uint64(len(s.bytes)) && fits(&seal, s.bytes, r.cfg.Module.PublicKey()) {
 				covered = max(covered, seal.SignedLength)
 			}
 		}
@@ -155,6 +155,32 @@ func TestRemovedSealsLaunderNothing(t *testing.T) {
 		write(t, filepath.Join(r.logOf(), "00000002.seg"), log)
 		assertNothingLaundered(t, r)
 	})
+}
+
+// TestNewestSealAloneTakenAway: the counter alone could not tell that from a
+// power cut, but a module that remembers what it signed can.
+func TestNewestSealAloneTakenAway(t *testing.T) {
+	r := newRig(t, func(c *device.Config) { c.Module = newSoft(t, eventlog.SchemeCounter) }).start()
+	r.record(coverOpened)
+	r.record(coverOpened)
+	older := must(os.ReadFile(filepath.Join(r.logOf(), "seals")))
+	length := r.Status().SignedLength
+	r.record(coverOpened)
+	r.close()
+	write(t, filepath.Join(r.logOf(), "seals"), older) // as a power cut may leave it
+	r.start().close()
+	if n := len(readSegments(t, r.cfg.Dir)); n != 1 {
+		t.Errorf("the log that nobody edited goes on in segment %d", n)
+	}
+
+	older = must(os.ReadFile(filepath.Join(r.logOf(), "seals")))
+	length = r.Status().SignedLength
+	r.start()
+	r.record(coverOpened)
+	r.close()
+	forge(t, filepath.Join(r.logOf(), "00000001.seg"), int(length))
+	write(t, filepath.Join(r.logOf(), "seals"), older)
+	assertNothingLaundered(t, r)
 }
 
 // TestFirstStartAdoptsNothing has a thief take the state and the seals away, so

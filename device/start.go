@@ -54,6 +54,10 @@ func (m *Meter) start(ctx context.Context, born bool) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("device: start: %w", err)
 	}
+	var counter *eventlog.KeyCounter
+	if infoErr == nil && info.Scheme == eventlog.SchemeCounter {
+		counter, infoErr = m.keyCounter(ctx, info)
+	}
 	if !born {
 		if infoErr != nil {
 			return fmt.Errorf("device: the first start needs the secure element: %w", infoErr)
@@ -61,10 +65,6 @@ func (m *Meter) start(ctx context.Context, born bool) error {
 		if err := m.newborn(info); err != nil {
 			return err
 		}
-	}
-	var counter *eventlog.KeyCounter
-	if infoErr == nil && info.Scheme == eventlog.SchemeCounter {
-		counter = &eventlog.KeyCounter{Key: info.Key, Counter: info.Counter}
 	}
 	found, err := m.openLog(born, counter)
 	if err != nil {
@@ -96,6 +96,24 @@ func (m *Meter) start(ctx context.Context, born bool) error {
 		return fmt.Errorf("device: the first seal: %w", err)
 	}
 	return m.state.save(m.dir)
+}
+
+// keyCounter returns what the module says of its counter and, if it remembers
+// that, of what it signed.
+func (m *Meter) keyCounter(ctx context.Context, info secureelement.Info) (*eventlog.KeyCounter, error) {
+	c := &eventlog.KeyCounter{Key: info.Key, Counter: info.Counter}
+	h, ok := m.module.(secureelement.Historian)
+	if !ok {
+		return c, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.SignTimeout)
+	defer cancel()
+	uses, err := h.History(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.Uses = uses
+	return c, nil
 }
 
 // newborn fills the state of a first start.

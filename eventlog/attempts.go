@@ -5,6 +5,25 @@ package eventlog
 type KeyCounter struct {
 	Key     KeyID
 	Counter uint64
+	Uses    []KeyUse // the newest ones, if the secure element remembers them
+}
+
+// KeyUse is one signature of a key of the scheme counter, as the secure element
+// remembers it.
+type KeyUse struct {
+	Counter uint64
+	Digest  Digest // zeros = not known
+}
+
+// asked returns the digests that were asked for.
+func (c *KeyCounter) asked() map[Digest]bool {
+	asked := map[Digest]bool{}
+	if c != nil {
+		for _, u := range c.Uses {
+			asked[u.Digest] = false
+		}
+	}
+	return asked
 }
 
 // attempts is how many signatures an honest meter may have asked for, and not

@@ -63,7 +63,8 @@ type Config struct {
 	First bool
 	// Counter is the counter of the secure element as it starts; nil if it
 	// does not answer, or does not count. If the log cannot explain it, seals
-	// were removed: the log is damaged.
+	// were removed; if it does not have what was signed since its newest seal,
+	// it was edited: the log is damaged.
 	Counter *KeyCounter
 	// Next is a change of key, scheme or specific set that was begun and may
 	// be finished or not; nil if none. The caller keeps it from before it

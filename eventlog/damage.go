@@ -78,7 +78,7 @@ func (o *opening) missing(list []uint32, gone, lastSeq uint32) (*damage, error) 
 // far as they can be read, and how many slots they have.
 func (o *opening) before(segments []uint32) (seq, boot uint32, slots uint64, err error) {
 	for _, m := range segments {
-		s, err := scanSegment(o.files[m], m, nil, func(*Header) *Policy { return nil })
+		s, err := scanSegment(o.files[m], m, nil, nil, func(*Header) *Policy { return nil })
 		if err != nil {
 			return 0, 0, 0, err
 		}

@@ -36,7 +36,7 @@ func (o *opening) prove(n uint32, f durable.File) (*proof, error) {
 			want[s.SignedLength] = true
 		}
 	}
-	s, err := scanSegment(f, n, want, o.policyOf)
+	s, err := scanSegment(f, n, want, o.counter.asked(), o.policyOf)
 	if err != nil {
 		return nil, err
 	}

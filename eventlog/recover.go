@@ -72,8 +72,17 @@ func (o *opening) unsound(p *proof) (string, error) {
 	case !p.policyKnown:
 		return "", fmt.Errorf("%w: segment %d was made with specific set %s of version %d", ErrTerms, h.Segment, h.PolicyDigest, h.PolicyVersion)
 	}
-	if c := o.counter; ok && c != nil && c.Key == terms.key && known.overdrawn(c.Counter) {
+	c := o.counter
+	if !ok || c == nil || c.Key != terms.key {
+		return "", nil
+	}
+	if known.overdrawn(c.Counter) {
 		return fmt.Sprintf("seals are gone: the counter of the secure element is %d, and %d signatures after %d are explained", c.Counter, known.since, known.counter), nil
+	}
+	for _, u := range c.Uses {
+		if u.Counter > known.counter && u.Digest != (Digest{}) && !p.scan.asked[u.Digest] {
+			return fmt.Sprintf("it was edited: what the secure element signed with counter %d is not in it", u.Counter), nil
+		}
 	}
 	return "", nil
 }

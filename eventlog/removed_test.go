@@ -110,6 +110,42 @@ func TestRemovedSeals(t *testing.T) {
 	}
 }
 
+// TestNewestSealRemoved: one seal that is gone may be a power cut. If the secure
+// element remembers what it signed, that has to be in the log.
+func TestNewestSealRemoved(t *testing.T) {
+	all := func(*rig) {}
+	for name, c := range map[string]struct {
+		edit    bool
+		recall  func(r *rig)
+		damaged bool
+	}{
+		"a power cut":            {false, all, false},
+		"edited":                 {true, all, true},
+		"edited, not remembered": {true, func(r *rig) { r.uses = nil }, false},
+		"edited, given up":       {true, func(r *rig) { r.uses[2].Digest = eventlog.Digest{} }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, disk := sealedRig(t, eventlog.SchemeCounter)
+			older := diskBytes(t, disk, "seals")
+			r.append(fraud, nil)
+			r.seal()
+			r.close()
+			edit(t, disk, "seals", func([]byte) []byte { return older })
+			if c.edit {
+				forge(t, disk, "00000001.seg", sealedSize)
+			}
+			c.recall(r)
+			r.open()
+			if damaged := r.rec.Damaged != nil; damaged != c.damaged {
+				t.Errorf("damaged: %t: %q", damaged, r.rec.Notes)
+			}
+			if c.damaged && !strings.Contains(r.rec.Notes[0], "signed with counter 3 is not in it") {
+				t.Errorf("the operator is told %q", r.rec.Notes)
+			}
+		})
+	}
+}
+
 // TestRemovedSealsUnderANewKey: behind KEY_CHANGE the counter that it names
 // counts, and only that of the key that seals.
 func TestRemovedSealsUnderANewKey(t *testing.T) {

@@ -62,7 +62,8 @@ type rig struct {
 	t       testing.TB
 	cfg     eventlog.Config
 	key     *ecdsa.PrivateKey
-	counter uint64 // of the secure element
+	counter uint64            // of the secure element
+	uses    []eventlog.KeyUse // what it remembers of them
 	boot    uint32
 	log     *eventlog.Log
 	rec     *eventlog.Recovery
@@ -115,7 +116,7 @@ func (r *rig) asked() *eventlog.KeyCounter {
 	if r.cfg.Scheme != eventlog.SchemeCounter {
 		return nil
 	}
-	return &eventlog.KeyCounter{Key: keyID(r.t, r.key), Counter: r.counter}
+	return &eventlog.KeyCounter{Key: keyID(r.t, r.key), Counter: r.counter, Uses: r.uses}
 }
 
 func (r *rig) begin() {
@@ -180,6 +181,7 @@ func (r *rig) signAt(digest eventlog.Digest, length uint64, seq uint32) (eventlo
 	if r.cfg.Scheme == eventlog.SchemeCounter {
 		r.counter++
 		s.Counter = r.counter
+		r.uses = append(r.uses, eventlog.KeyUse{Counter: r.counter, Digest: digest})
 		hash = eventlog.Statement(id, s.Counter, digest)
 	}
 	var err error

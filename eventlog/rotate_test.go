@@ -154,7 +154,7 @@ func (r *rig) adopt(c *eventlog.Change, key *ecdsa.PrivateKey) {
 	}
 	if c.Key != nil {
 		r.cfg.Former = append(r.cfg.Former, r.cfg.Key)
-		r.key, r.cfg.Key, r.cfg.Scheme, r.counter = key, c.Key, c.Scheme, 0
+		r.key, r.cfg.Key, r.cfg.Scheme, r.counter, r.uses = key, c.Key, c.Scheme, 0, nil
 	}
 	r.cfg.Next = nil
 }

@@ -15,6 +15,7 @@ type scan struct {
 	header Header      // zero if the first record is none
 	first  *LogDamaged // the record after the header, if it is LOG_DAMAGED
 	marks  map[uint64]mark
+	asked  map[Digest]bool     // digests that were signed: whether the segment has them
 	since  map[uint64]attempts // after each of the marks, and after 0 bytes
 	millis int64               // wall clock that the last record leaves
 	fault  string              // what no torn write explains; "" = nothing
@@ -28,14 +29,15 @@ func (s *scan) torn() uint64 { return s.size - s.length }
 
 // scanSegment walks the records of segment number until they end or stop being
 // what this log writes. It remembers the marks at the lengths in want. policy
-// returns the set of specific events that a header names, nil if unknown.
+// returns the set of specific events that a header names, nil if unknown. It
+// notes which of the digests in asked the segment has.
 // The error means that the file could not be read.
-func scanSegment(f durable.File, number uint32, want map[uint64]bool, policy func(*Header) *Policy) (*scan, error) {
+func scanSegment(f durable.File, number uint32, want map[uint64]bool, asked map[Digest]bool, policy func(*Header) *Policy) (*scan, error) {
 	size, err := f.Size()
 	if err != nil {
 		return nil, fmt.Errorf("eventlog: segment %d: %w", number, err)
 	}
-	s := &scan{head: newHead(), size: uint64(size), marks: map[uint64]mark{}, since: map[uint64]attempts{0: 0}}
+	s := &scan{head: newHead(), size: uint64(size), marks: map[uint64]mark{}, asked: asked, since: map[uint64]attempts{0: 0}}
 	w := window{f: f, size: s.size}
 	var set *Policy
 	for s.length < s.size {
@@ -89,6 +91,9 @@ func (s *scan) take(r *Record, b []byte, want map[uint64]bool) {
 		s.since[length] = n
 	}
 	s.report(r)
+	if _, ok := s.asked[s.tip.digest]; ok {
+		s.asked[s.tip.digest] = true
+	}
 	if want[s.length] {
 		s.marks[s.length], s.since[s.length] = s.tip, 0
 	}

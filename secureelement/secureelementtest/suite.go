@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) secureelement.Module) {
 		{"no signature fits another digest", signsOnlyThat},
 		{"the counter grows by one", counts},
 		{"Info uses up no counter", infoIsFree},
+		{"what it remembers is what it signed", remembers},
 		{"one digest twice is two signatures", signsTwice},
 		{"concurrent calls each get their own answer", signsConcurrently},
 		{"an ended context signs nothing", heedsContext},
@@ -178,6 +179,35 @@ func counts(t *testing.T, s *subject) {
 		if got := s.info(t).Counter; got != want {
 			t.Fatalf("Info says counter %d, want %d", got, want)
 		}
+	}
+}
+
+// remembers is for a module that can tell what it signed last.
+func remembers(t *testing.T, s *subject) {
+	h, ok := s.Module.(secureelement.Historian)
+	if !ok {
+		return
+	}
+	digest := [32]byte{7}
+	sig, err := s.Sign(s.ctx, digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uses, err := h.History(s.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.info(t).Scheme == eventlog.SchemeDigest {
+		if len(uses) > 0 {
+			t.Errorf("a key without counter remembers %v", uses)
+		}
+		return
+	}
+	if want := (eventlog.KeyUse{Counter: sig.Counter, Digest: digest}); len(uses) == 0 || uses[len(uses)-1] != want {
+		t.Errorf("it remembers %v, the last signature is %v", uses, want)
+	}
+	if after := s.info(t).Counter; after != sig.Counter {
+		t.Errorf("counter %d after %d", after, sig.Counter)
 	}
 }
 

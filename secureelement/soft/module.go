@@ -116,23 +116,16 @@ func (m *Module) CertificateRequest(ctx context.Context, subject pkix.Name) ([]b
 	return der, nil
 }
 
-// Use is one use of the key that the counter file remembers.
-type Use struct {
-	Counter uint64
-	Digest  eventlog.Digest // zeros: given up after a torn write
-}
-
-// History returns the newest uses of a key of the scheme counter, oldest first,
-// at most Config.History of them: what the module says it signed, to be held
-// against what the log says. It is empty for a key of the scheme digest.
-func (m *Module) History(ctx context.Context) ([]Use, error) {
-	var uses []Use
+// History implements [secureelement.Historian]: at most Config.History uses. A
+// digest of zeros was given up after a torn write.
+func (m *Module) History(ctx context.Context) ([]eventlog.KeyUse, error) {
+	var uses []eventlog.KeyUse
 	err := m.call(ctx, wire.History, nil, func(_ *process, b []byte) error {
 		if len(b)%40 != 0 {
 			return fmt.Errorf("%w: history of %d bytes", secureelement.ErrUnavailable, len(b))
 		}
 		for ; len(b) > 0; b = b[40:] {
-			uses = append(uses, Use{binary.BigEndian.Uint64(b), eventlog.Digest(b[8:40])})
+			uses = append(uses, eventlog.KeyUse{Counter: binary.BigEndian.Uint64(b), Digest: eventlog.Digest(b[8:40])})
 		}
 		return nil
 	})

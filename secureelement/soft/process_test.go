@@ -405,7 +405,7 @@ func TestHistory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []soft.Use{{3, eventlog.Digest{2}}, {4, eventlog.Digest{3}}, {5, eventlog.Digest{4}}}
+	want := []eventlog.KeyUse{{Counter: 3, Digest: eventlog.Digest{2}}, {Counter: 4, Digest: eventlog.Digest{3}}, {Counter: 5, Digest: eventlog.Digest{4}}}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("history %v, want %v", got, want)
 	}
