@@ -154,8 +154,10 @@ func (s *scan) record(r *eventlog.Record) bool {
 	s.state.Closed = false // an end that got no seal of its own is none
 	s.clock(r)
 	s.flags(r)
-	if !s.system(r) {
-		return false
+	if r.Class == eventlog.ClassSystem {
+		if !s.system(r) {
+			return false
+		}
 	}
 	if r.Specific() {
 		s.specific++
@@ -209,8 +211,8 @@ func (s *scan) flags(r *eventlog.Record) {
 	}
 }
 
-// system takes what a system event tells; other events tell nothing. It is
-// false if the payload does not decode or cannot stand here.
+// system takes what a system event tells. It is false if the payload does not
+// decode or cannot stand here.
 func (s *scan) system(r *eventlog.Record) bool {
 	payload, err := eventlog.DecodePayload(r)
 	if err != nil {
