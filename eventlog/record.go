@@ -123,10 +123,11 @@ func (r *Record) Next(b []byte) (int, error) {
 	if len(b) < SlotSize {
 		return 0, ErrShort
 	}
-	if b[0] != Version || b[1] < 1 || b[1] > 4 {
+	head := (*[SlotSize]byte)(b) // an array: its indices need no check
+	if head[0] != Version || head[1] < 1 || head[1] > 4 {
 		return 0, ErrRecord
 	}
-	size := int(b[1]) * SlotSize
+	size := int(head[1]) * SlotSize
 	if len(b) < size {
 		return 0, ErrShort
 	}
@@ -134,28 +135,21 @@ func (r *Record) Next(b []byte) (int, error) {
 	if binary.BigEndian.Uint32(b[size-4:]) != crc32.Checksum(b[:size-4], castagnoli) {
 		return 0, ErrChecksum
 	}
-	n := int(b[25])
-	if recordSize(n) != size || b[24]&^flagsKnown != 0 || b[27] != 0 {
+	n := int(head[25])
+	if recordSize(n) != size || head[24]&^flagsKnown != 0 || head[27] != 0 {
 		return 0, ErrRecord
 	}
-	pad, bits := b[recordHead+n:size-4], uint64(0)
-	for ; len(pad) >= 8; pad = pad[8:] {
-		bits |= binary.BigEndian.Uint64(pad)
-	}
-	for _, c := range pad {
-		bits |= uint64(c)
-	}
-	if bits != 0 {
+	if pad := b[recordHead+n : size-4]; string(pad) != string(zeros[:len(pad)]) {
 		return 0, ErrRecord
 	}
 	// Field by field: a literal would be put together elsewhere and copied.
-	r.Class = Class(b[26])
-	r.Code = binary.BigEndian.Uint16(b[2:])
-	r.Seq = binary.BigEndian.Uint32(b[4:])
-	r.Millis = int64(binary.BigEndian.Uint64(b[8:]))
-	r.Boot = binary.BigEndian.Uint32(b[16:])
-	r.Uptime = binary.BigEndian.Uint32(b[20:])
-	r.Flags = b[24]
+	r.Class = Class(head[26])
+	r.Code = binary.BigEndian.Uint16(head[2:])
+	r.Seq = binary.BigEndian.Uint32(head[4:])
+	r.Millis = int64(binary.BigEndian.Uint64(head[8:]))
+	r.Boot = binary.BigEndian.Uint32(head[16:])
+	r.Uptime = binary.BigEndian.Uint32(head[20:])
+	r.Flags = head[24]
 	r.Payload = b[recordHead : recordHead+n : recordHead+n]
 	return size, nil
 }

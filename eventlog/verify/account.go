@@ -45,7 +45,7 @@ func (p *part) opening() account {
 // element with what the log explains.
 func (s *scan) counters(r *eventlog.Record, c *eventlog.Counters) {
 	a := &s.account
-	if s.p.key.Scheme != eventlog.SchemeCounter {
+	if s.key.Scheme != eventlog.SchemeCounter {
 		return
 	}
 	if a.sealed && (c.SealCounter < a.counter || c.SealLength < a.length) {
@@ -68,7 +68,7 @@ func (s *scan) counters(r *eventlog.Record, c *eventlog.Counters) {
 	if s.born(r, c) {
 		s.settle(s.state.Length)
 		a.counter = max(a.counter, c.ModuleCounter)
-		s.p.base.counter, s.specific = a.counter, 0
+		s.base.counter, s.specific = a.counter, 0
 		return
 	}
 	if most := a.counter + s.asked(); c.ModuleCounter > most {
@@ -80,7 +80,7 @@ func (s *scan) counters(r *eventlog.Record, c *eventlog.Counters) {
 // header of segment 1, and there is no seal yet. First starts that were cut off
 // before may have signed, and have left no log.
 func (s *scan) born(r *eventlog.Record, c *eventlog.Counters) bool {
-	return s.p.in.Segment == 1 && r.Seq == s.state.Header.FirstSeq+1 && r.Code == eventlog.CodeBoot &&
+	return s.segment == 1 && r.Seq == s.state.Header.FirstSeq+1 && r.Code == eventlog.CodeBoot &&
 		c.SealCounter == 0 && c.ModuleCounter <= s.account.counter+eventlog.MaxFirstStarts
 }
 
@@ -89,10 +89,10 @@ func (s *scan) born(r *eventlog.Record, c *eventlog.Counters) bool {
 // segment is known in part, what was found of it must reach so far, and leave
 // a slot for each signature since.
 func (s *scan) damaged(r *eventlog.Record, d *eventlog.LogDamaged) {
-	if s.p.key.Scheme != eventlog.SchemeCounter {
+	if s.key.Scheme != eventlog.SchemeCounter {
 		return
 	}
-	if b := s.p.before; b != nil && b.Segment() == d.Segment && b.Header.Key == s.p.key.ID {
+	if b := s.before; b != nil && b.Segment() == d.Segment && b.Header.Key == s.key.ID {
 		counter, length := b.Seal.Counter, b.Length
 		if d.SealCounter > counter {
 			counter, length = d.SealCounter, d.SealLength

@@ -19,14 +19,16 @@ type part struct {
 	hasHeader bool
 	key       *Key // registered one that the evidence names; nil = it names none
 
-	text     text // the bytes that the seal is said to cover
-	relation relation
-	before   *Head // nearest known segment below one that is new; nil = none
-	adjacent bool  // before is the direct predecessor
-	linked   bool  // before is complete and the header links to it
-	after    *Head // known segment above, the next one or the newest; nil = none
-	held     bool  // the signature holds over well-formed records
-	grows    bool  // it adds signed bytes to what is known
+	text      text // the bytes that the seal is said to cover
+	relation  relation
+	before    *Head  // nearest known segment below one that is new; nil = none
+	adjacent  bool   // before is the direct predecessor
+	linked    bool   // before is complete and the header links to it
+	followErr error  // of the search for before
+	after     *Head  // known segment above, the next one or the newest; nil = none
+	ahead     *ahead // of records, begun before signature; nil = none
+	held      bool   // the signature holds over well-formed records
+	grows     bool   // it adds signed bytes to what is known
 
 	state    Head    // at the signed length
 	base     account // before the first record that its seals can be of
@@ -59,8 +61,9 @@ func (p *part) judge() (step, error) {
 	if p.head, err = p.v.segment(p.in.Segment); err != nil {
 		return 0, err
 	}
+	defer func() { p.ahead.wait() }() // on each way out
 	for _, try := range [...]func() (step, error){
-		p.parse, p.identity, p.hints, p.complete, p.hash, p.signature,
+		p.parse, p.identity, p.hints, p.complete, p.readAhead, p.hash, p.signature,
 		p.relate, p.records, p.keyRange, p.policy, p.fork, p.rollback, p.successor, p.predecessor,
 	} {
 		if s, err := try(); s != 0 || err != nil {
@@ -241,7 +244,7 @@ func (p *part) relate() (_ step, err error) {
 	}
 	switch {
 	case p.head == nil:
-		return 0, p.follow()
+		return 0, p.followErr
 	case p.text.lost:
 		p.relation = relationDiverged
 	case p.seal.SignedLength > p.head.Length:

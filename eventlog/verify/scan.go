@@ -9,37 +9,23 @@ import (
 // defaultSealInterval is the 24 hours of PERIODIC_SEAL, and time to write it.
 const defaultSealInterval = 24*time.Hour + 15*time.Minute
 
-// records reads the sealed records that are new, and brings the state to the
+// records takes the sealed records that are new, and brings the state to the
 // signed length. The signature holds: from here on the log is believed to be
 // what the meter wrote.
 func (p *part) records() (step, error) {
-	s := scan{p: p, interval: defaultSealInterval, event: headerEvent, wants: true}
-	if d := p.v.in.Limits.SealInterval; d > 0 {
-		s.interval = d
-	}
-	log := []byte(nil)
-	switch p.relation {
-	case relationSame:
-		s.state = *p.head
-	case relationExtends:
-		s.state = *p.head
-		s.seq = p.head.LastSeq + 1
-		log = p.in.Log[p.head.Length-p.in.Offset : p.seal.SignedLength-p.in.Offset]
-	default:
-		var err error
-		if log, err = p.content(); err != nil {
+	s := p.ahead.wait()
+	if s == nil {
+		log, err := p.unread()
+		if err != nil {
 			return 0, err
 		}
-		if p.before != nil {
-			s.state.Millis, s.state.Boot, s.state.Uptime = p.before.Millis, p.before.Boot, p.before.Uptime
-		}
+		now := p.scan(log)
+		s = &now
+		s.run()
 	}
-	s.start, s.log = s.state.Length, log
-	s.sealBoot, s.sealUptime = s.state.Boot, s.state.Uptime
-	p.base = p.opening()
-	s.account = p.base
-	s.policy, p.policyOK = p.v.policy(&p.header)
-	if !s.run() {
+	p.base, p.policyOK = s.base, s.policyOK
+	if !s.sound {
+		p.found = append(p.found, s.broken...)
 		return stepStructure, nil
 	}
 	if p.seal.LastSeq != s.state.LastSeq {
@@ -58,6 +44,43 @@ func (p *part) records() (step, error) {
 	p.found = append(p.found, s.found...)
 	p.dropped, p.answered = s.dropped, s.answered
 	return 0, nil
+}
+
+// unread returns the sealed bytes from which the state is to be brought to the
+// signed length.
+func (p *part) unread() ([]byte, error) {
+	switch p.relation {
+	case relationSame:
+		return nil, nil
+	case relationExtends:
+		return p.in.Log[p.head.Length-p.in.Offset : p.seal.SignedLength-p.in.Offset], nil
+	}
+	return p.content()
+}
+
+// scan returns the scan of the sealed bytes that follow the known ones. It is
+// independent of the part.
+func (p *part) scan(log []byte) scan {
+	s := scan{
+		v: p.v, segment: p.in.Segment, key: p.key, before: p.before, log: log,
+		interval: defaultSealInterval, base: p.opening(), event: headerEvent, wants: true,
+	}
+	if d := p.v.in.Limits.SealInterval; d > 0 {
+		s.interval = d
+	}
+	switch p.relation {
+	case relationSame, relationExtends:
+		s.state, s.seq = *p.head, p.head.LastSeq+1
+	default:
+		if p.before != nil {
+			s.state.Millis, s.state.Boot, s.state.Uptime = p.before.Millis, p.before.Boot, p.before.Uptime
+		}
+	}
+	s.start = s.state.Length
+	s.sealBoot, s.sealUptime = s.state.Boot, s.state.Uptime
+	s.account = s.base
+	s.policy, s.policyOK = p.v.policy(&p.header)
+	return s
 }
 
 // policy returns the set of specific events of a segment. It is nil if the
@@ -84,40 +107,47 @@ func (v *verifier) policy(h *eventlog.Header) (set *eventlog.Policy, ok bool) {
 
 // scan reads records in the order of the log.
 type scan struct {
-	p        *part
+	v        *verifier // only read
+	segment  uint32
+	key      *Key
+	before   *Head // see part
 	log      []byte
 	start    uint64 // offset of the log bytes in the segment
 	interval time.Duration
 
 	state    Head   // after the last record
 	seq      uint32 // due next, 0 = any
-	specific uint64 // specific records since part.base
+	specific uint64 // specific records since base
 	policy   *eventlog.Policy
+	policyOK bool           // the registry allows policy, and the records follow it
 	event    eventlog.Event // the last one looked up in policy
 	wants    bool           // whether that one is specific
 	last     bool           // the last record is specific
 
 	sealBoot, sealUptime uint32 // of the last specific record
 
+	base     account // before the first record that the part's seals can be of
 	account  account
 	restarts uint64 // BOOT and SE_RESTORED so far
 
 	found    findings
+	sound    bool     // the bytes are a well-formed log
+	broken   findings // why they are none
 	dropped  []eventlog.SegmentDropped
 	answered []Answer
 }
 
-// run reads all records. It is false if the bytes are no well-formed log; the
-// part then has a finding that says why.
-func (s *scan) run() bool {
+// run reads all records, up to one that cannot stand where it is.
+func (s *scan) run() {
 	var r eventlog.Record
 	for rest := s.log; len(rest) > 0; {
 		n, err := r.Next(rest)
 		if err != nil {
-			return s.malformed(0, "%v", err)
+			s.malformed(0, "%v", err)
+			return
 		}
 		if !s.record(&r) {
-			return false
+			return
 		}
 		rest = rest[n:]
 		s.state.Length += uint64(n)
@@ -125,19 +155,19 @@ func (s *scan) run() bool {
 	if !s.last {
 		s.notPolicy(s.state.LastSeq, "the last signed record is not specific")
 	}
-	return true
+	s.sound = true
 }
 
-func (s *scan) here(seq uint32) place { return s.p.at(s.state.Length, seq) }
+func (s *scan) here(seq uint32) place { return place{Position{s.segment, s.state.Length}, seq} }
 
 func (s *scan) malformed(seq uint32, format string, args ...any) bool {
-	s.p.found.add(FindRecord, s.here(seq), format, args...)
+	s.broken.add(FindRecord, s.here(seq), format, args...)
 	return false
 }
 
 func (s *scan) notPolicy(seq uint32, format string, args ...any) {
 	s.found.add(FindPolicy, s.here(seq), format, args...)
-	s.p.policyOK = false
+	s.policyOK = false
 }
 
 // record takes one record. It is false if the record cannot stand here.
@@ -154,8 +184,10 @@ func (s *scan) record(r *eventlog.Record) bool {
 	s.state.Closed = false // an end that got no seal of its own is none
 	s.clock(r)
 	s.flags(r)
-	if !s.system(r) {
-		return false
+	if r.Class == eventlog.ClassSystem {
+		if !s.system(r) {
+			return false
+		}
 	}
 	if r.Specific() {
 		s.specific++
@@ -209,8 +241,8 @@ func (s *scan) flags(r *eventlog.Record) {
 	}
 }
 
-// system takes what a system event tells; other events tell nothing. It is
-// false if the payload does not decode or cannot stand here.
+// system takes what a system event tells. It is false if the payload does not
+// decode or cannot stand here.
 func (s *scan) system(r *eventlog.Record) bool {
 	payload, err := eventlog.DecodePayload(r)
 	if err != nil {
@@ -220,7 +252,7 @@ func (s *scan) system(r *eventlog.Record) bool {
 	case *eventlog.Header:
 		return s.header(r)
 	case *eventlog.SegmentEnd:
-		if e.Next != s.p.in.Segment+1 {
+		if e.Next != s.segment+1 {
 			return s.malformed(r.Seq, "SEGMENT_END names segment %d as the next", e.Next)
 		}
 		s.state.Closed = true
@@ -251,14 +283,14 @@ func (s *scan) system(r *eventlog.Record) bool {
 		s.found.add(FindDamaged, s.here(r.Seq), "segment %d: %d bytes found, %d verify; counter %d, of their seal %d",
 			e.Segment, e.Found, e.Verifiable, e.ModuleCounter, e.SealCounter)
 	case *eventlog.ChallengeAccepted:
-		for _, n := range s.p.v.in.Nonces {
+		for _, n := range s.v.in.Nonces {
 			if n.Value == e.Nonce {
 				s.answered = append(s.answered, Answer{n, r.Seq})
 			}
 		}
 	case *eventlog.KeyChange:
 		s.state.NextKey, s.state.NextCounter = e.Key, e.Counter
-		registered := s.p.v.key(func(k *Key) bool { return k.ID == e.Key && k.Scheme == e.Scheme }) != nil
+		registered := s.v.key(func(k *Key) bool { return k.ID == e.Key && k.Scheme == e.Scheme }) != nil
 		s.found.add(FindKeyChange, s.here(r.Seq), "to key %s, scheme %s, registered: %t", e.Key, e.Scheme, registered)
 	case *eventlog.ClockSet:
 		s.state.Millis = e.New
@@ -276,8 +308,8 @@ func (s *scan) header(r *eventlog.Record) bool {
 	if err != nil {
 		return s.malformed(r.Seq, "%v", err)
 	}
-	if h.Scheme != s.p.key.Scheme {
-		return s.malformed(r.Seq, "the header says scheme %s, the key is registered for %s", h.Scheme, s.p.key.Scheme)
+	if h.Scheme != s.key.Scheme {
+		return s.malformed(r.Seq, "the header says scheme %s, the key is registered for %s", h.Scheme, s.key.Scheme)
 	}
 	linked := h.PrevDigest != eventlog.Digest{}
 	if linked != (h.PrevLength > 0) || linked && h.Segment == 1 {

@@ -41,7 +41,7 @@ func (p *part) hash() (step, error) {
 			h.Write(kept[:at])
 		}
 	}
-	if known > 0 && known <= n {
+	if at < known && known <= n {
 		h.Write(p.in.Log[at-offset : known-offset])
 		at = known
 		p.text.lost = eventlog.Digest(h.Sum(nil)) != p.head.Digest

@@ -15,6 +15,10 @@ import (
 // The parts of the bundle are judged one after the other, each knowing those
 // before it. The first one whose verdict is not applied decides, and a bundle
 // is applied as a whole or not at all.
+//
+// A long new segment is read in a second goroutine while its digest is
+// computed; that has ended when Verify returns. The functions in [Known] are
+// called from the caller's goroutine only.
 func Verify(in *Input) (*Report, error) {
 	v := newVerifier(in)
 	if step := v.envelope(); step != 0 {
@@ -29,7 +33,7 @@ func Verify(in *Input) (*Report, error) {
 		}
 		v.collect(p, s)
 		if s < stepGap {
-			v.deciding = p
+			v.out.NeedFrom, v.claimed = p.need, p.claimed
 			return v.report(s), nil
 		}
 		step = min(step, s)
@@ -100,13 +104,13 @@ var outcomes = [...]struct {
 
 // verifier holds what the parts of one bundle share.
 type verifier struct {
-	in       *Input
-	head     *Head // newest accepted state; nil = none
-	pin      *Head // a head that must be contained; nil = none
-	found    findings
-	out      Report
-	deciding *part // the part whose verdict is the bundle's; nil = none
-	tails    int   // records in unsigned tails
+	in      *Input
+	head    *Head // newest accepted state; nil = none
+	pin     *Head // a head that must be contained; nil = none
+	found   findings
+	out     Report
+	claimed bool // the verdict rests on the courier's word
+	tails   int  // records in unsigned tails
 }
 
 func newVerifier(in *Input) *verifier {
@@ -253,11 +257,8 @@ func (v *verifier) report(s step) *Report {
 	r, o := &v.out, outcomes[s]
 	r.Verdict, r.Charge, r.Proven = o.verdict, o.charge, o.proven
 	r.Tail, r.Findings = v.tails, append([]Finding{}, v.found...)
-	if d := v.deciding; d != nil {
-		r.NeedFrom = d.need
-		if d.claimed {
-			r.Charge, r.Proven = ChargeCourier, false
-		}
+	if v.claimed {
+		r.Charge, r.Proven = ChargeCourier, false
 	}
 	if !r.Verdict.Applied() {
 		r.Advance, r.Dropped, r.Answered, r.Missing = nil, nil, nil, nil
