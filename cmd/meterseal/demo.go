@@ -32,8 +32,9 @@ loopback, make events happen, and show each step of the path. Then attack the
 meter and the relay, one attack after the other, and show what the MDMS says.
 Each attack begins with evidence that is intact and has an MDMS of its own.
 
-With --once it ends by itself: exit status 0 if every attack got the verdict
-that it must get. Without, the parts stay up until you interrupt it.`,
+With --once it ends by itself: exit status 0 if every attack took effect and
+got the verdict and the findings that it must get. Without, the parts stay up
+until you interrupt it.`,
 		Example: "  meterseal demo\n  meterseal demo --once --json",
 		Args:    cobra.NoArgs,
 		RunE:    runDemo,
@@ -92,7 +93,7 @@ func runDemo(c *cobra.Command, _ []string) (err error) {
 		}
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d attacks did not get the verdict that they must get", failed)
+		return fmt.Errorf("%d attacks did not get the answer that they must get", failed)
 	}
 	return nil
 }
@@ -296,10 +297,11 @@ func (d *demo) stay(ctx context.Context) error {
 
 // attackResult is what is printed for each attack.
 type attackResult struct {
-	Attack   string `json:"attack"`
-	Expected string `json:"expected"`
-	Got      string `json:"got"`
-	OK       bool   `json:"ok"`
+	Attack   string   `json:"attack"`
+	Expected string   `json:"expected"`
+	Got      string   `json:"got"`
+	OK       bool     `json:"ok"`
+	Lacks    []string `json:"lacks,omitempty"` // what the answer should have and has not
 }
 
 // attacks plays all attacks and returns how many failed.
@@ -310,12 +312,13 @@ func (d *demo) attacks(ctx context.Context) (failed int, err error) {
 		return 0, err
 	}
 	for i, a := range attackList {
-		got, why, err := r.play(ctx, i, a)
+		got, err := r.play(ctx, i, a)
 		if err != nil {
 			return failed, fmt.Errorf("attack %s: %w", a.name, err)
 		}
-		res := attackResult{a.name, a.want, got, got == a.want}
-		if err := d.print(res, a.text, why); err != nil {
+		lacks := a.judge(got)
+		res := attackResult{a.name, a.want, got.Verdict, len(lacks) == 0, lacks}
+		if err := d.print(res, a.text, reason(got)); err != nil {
 			return failed, err
 		}
 		if !res.OK {
@@ -323,7 +326,7 @@ func (d *demo) attacks(ctx context.Context) (failed int, err error) {
 		}
 	}
 	if d.json == nil {
-		d.say("\n%d attacks, %d with the verdict that they must get, in %.1f s", len(attackList), len(attackList)-failed, time.Since(d.start).Seconds())
+		d.say("\n%d attacks, %d with the answer that they must get, in %.1f s", len(attackList), len(attackList)-failed, time.Since(d.start).Seconds())
 	}
 	return failed, nil
 }
@@ -338,6 +341,9 @@ func (d *demo) print(r attackResult, text, why string) error {
 	}
 	d.say("# %s", text)
 	d.say("attack=%s expected=%s got=%s %s", r.Attack, r.Expected, r.Got, state)
+	if len(r.Lacks) > 0 {
+		d.say("  lacks: %s", strings.Join(r.Lacks, ", "))
+	}
 	if why != "" {
 		d.say("  %s", strings.ReplaceAll(why, "\n", " "))
 	}

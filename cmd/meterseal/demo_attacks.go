@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,49 +9,184 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/meterseal/meterseal/controller"
+	"github.com/meterseal/meterseal/device"
 	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/eventlog/verify"
 )
 
 // attack is something that somebody does to the meter or to the evidence, and
-// the verdict that it must get.
+// the answer that it must get.
 type attack struct {
-	name string
-	want string
-	text string
-	run  func(context.Context, *stage) (controller.Answer, error)
+	name    string
+	want    string             // the verdict
+	outcome controller.Outcome // of the evidence
+	finds   []string           // codes of the findings that tell of it; none = no finding at all
+	text    string
+	run     func(context.Context, *stage) (controller.Answer, error)
 }
 
 var attackList = []attack{
-	{"alteration", "ALTERED", "the relay changes one bit of a signed record and mends the checksum", edit(alterRecord)},
-	{"insertion", "ALTERED", "the relay inserts a record", edit(insertRecord)},
-	{"deletion", "ALTERED", "the relay deletes a record and shortens the seal's length to fit", edit(deleteRecord)},
-	{"reordering", "ALTERED", "the relay swaps two records", edit(swapRecords)},
-	{"truncation", "INCOMPLETE", "the relay cuts the last signed record", edit(cutRecord)},
-	{"bundle-cut", "MALFORMED", "the relay cuts the bundle itself", cutBundle},
-	{"seal-removed", "INCOMPLETE", "the relay takes the seal away", edit(removeSeal)},
-	{"seal-of-another-length", "ALTERED", "the relay relabels the seal to cover one record less", edit(shortenSeal)},
-	{"seal-of-another-segment", "MALFORMED", "the relay relabels the seal as that of another segment", edit(renumberSeal)},
-	{"tail-forged", "INTACT_WITH_TAIL", "the relay appends a forged specific record: it stays an unsigned tail", edit(forgeTail)},
-	{"replay", "INTACT", "the relay sends an old bundle again: a duplicate, no alarm", replay},
-	{"rollback", "ROLLED_BACK", "the relay presents an old log with its old, genuine seal as the newest", rollback},
-	{"framing", "INCOMPLETE", "the relay puts genuine seals on other bytes, to make the meter look forked", frame},
-	{"swapped-meter", "WRONG_METER", "the relay passes another meter's evidence", swapMeter},
-	{"cloned-identity", "WRONG_KEY", "another device with the same meter id and a key of its own", cloneIdentity},
-	{"segment-withheld", "GAP", "the relay withholds a segment in between", withholdSegment},
-	{"silence", "STALE", "the relay withholds everything new for two days", silence},
-	{"revoked-key", "KEY_REVOKED", "the key was revoked, and seals on", revokedKey},
-	{"key-swapped", "WRONG_KEY", "the meter changes to a key that the registry does not know", swapKey},
-	{"policy-shrunk", "POLICY_MISMATCH", "the meter is told to call almost nothing specific", shrinkPolicy},
-	{"flash-edited", "GAP", "the log is edited while the meter is off: it refuses to seal it, and says so", editFlash},
-	{"flash-restored", "GAP", "the log is put back to an older image: the secure element has signed more, so the meter refuses to go on with it", restoreFlash},
-	{"all-restored", "FORKED", "log and secure element are both put back to an older image, and go on", restoreAll},
-	{"module-hung", "INTACT", "the secure element hangs during an event: the seal comes late, nothing is lost", hangModule},
-	{"module-killed", "INTACT", "the secure element's process is killed: it comes back, nothing is lost", killModule},
-	{"clock-set-back", "INTACT", "the meter's clock is set back an hour: the log says so, and the order stays", setClockBack},
+	{
+		"alteration", "ALTERED", controller.Rejected,
+		[]string{verify.FindOtherBytes, verify.FindSignature, verify.FindHeadLost},
+		"the relay changes one bit of a signed record and mends the checksum", edit(alterRecord),
+	},
+	{
+		"insertion", "ALTERED", controller.Rejected,
+		[]string{verify.FindSignature, verify.FindHeadLost, verify.FindRecord},
+		"the relay inserts a record", edit(insertRecord),
+	},
+	{
+		"deletion", "ALTERED", controller.Rejected,
+		[]string{verify.FindSignature, verify.FindHeadLost, verify.FindRecord},
+		"the relay deletes a record and shortens the seal's length to fit", edit(deleteRecord),
+	},
+	{
+		"reordering", "ALTERED", controller.Rejected,
+		[]string{verify.FindSignature, verify.FindHeadLost, verify.FindRecord},
+		"the relay swaps two records", edit(swapRecords),
+	},
+	{
+		"truncation", "INCOMPLETE", controller.NeedFrom,
+		[]string{verify.FindMissing},
+		"the relay cuts the last signed record", edit(cutRecord),
+	},
+	{
+		"bundle-cut", "MALFORMED", controller.Rejected,
+		[]string{verify.FindBundle},
+		"the relay cuts the bundle itself", cutBundle,
+	},
+	{
+		"seal-removed", "INCOMPLETE", controller.NeedFrom,
+		[]string{verify.FindNoSeal},
+		"the relay takes the seal away", edit(removeSeal),
+	},
+	{
+		"seal-of-another-length", "ALTERED", controller.Rejected,
+		[]string{verify.FindOtherBytes, verify.FindSignature},
+		"the relay relabels the seal to cover one record less", edit(shortenSeal),
+	},
+	{
+		"seal-of-another-segment", "MALFORMED", controller.Rejected,
+		[]string{verify.FindHint},
+		"the relay relabels the seal as that of another segment", edit(renumberSeal),
+	},
+	{
+		"tail-forged", "INTACT_WITH_TAIL", controller.Applied,
+		[]string{verify.FindTailSpecific},
+		"the relay appends a forged specific record: it stays an unsigned tail", edit(forgeTail),
+	},
+	{
+		"replay", "INTACT", controller.Duplicate, nil,
+		"the relay sends an old bundle again: a duplicate, no alarm", replay,
+	},
+	{
+		"rollback", "ROLLED_BACK", controller.Duplicate,
+		[]string{verify.FindClaimed},
+		"the relay presents an old log with its old, genuine seal as the newest", rollback,
+	},
+	{
+		"framing", "INCOMPLETE", controller.NeedFrom,
+		[]string{verify.FindOtherBytes},
+		"the relay puts genuine seals on other bytes, to make the meter look forked", frame,
+	},
+	{
+		"swapped-meter", "WRONG_METER", controller.Rejected,
+		[]string{verify.FindMeter},
+		"the relay passes another meter's evidence", swapMeter,
+	},
+	{
+		"cloned-identity", "WRONG_KEY", controller.Rejected,
+		[]string{verify.FindKey},
+		"another device with the same meter id and a key of its own", cloneIdentity,
+	},
+	{
+		"segment-withheld", "GAP", controller.Applied,
+		[]string{verify.FindSegmentMissing},
+		"the relay withholds a segment in between", withholdSegment,
+	},
+	{
+		"silence", "STALE", controller.Duplicate,
+		[]string{verify.FindHeadOld},
+		"the relay withholds everything new for two days", silence,
+	},
+	{
+		"revoked-key", "KEY_REVOKED", controller.Rejected,
+		[]string{verify.FindKeyRange},
+		"the key was revoked, and seals on", revokedKey,
+	},
+	{
+		"key-swapped", "WRONG_KEY", controller.Rejected,
+		[]string{verify.FindKeyChange, verify.FindKey},
+		"the meter changes to a key that the registry does not know", swapKey,
+	},
+	{
+		"policy-shrunk", "POLICY_MISMATCH", controller.Rejected,
+		[]string{verify.FindPolicy},
+		"the meter is told to call almost nothing specific", shrinkPolicy,
+	},
+	{
+		"flash-edited", "GAP", controller.Applied,
+		[]string{verify.FindDamaged, verify.FindSegmentPartial},
+		"the log is edited while the meter is off: it refuses to seal it, and says so", editFlash,
+	},
+	{
+		"flash-restored", "GAP", controller.Applied,
+		[]string{verify.FindDamaged, verify.FindSealRemoved},
+		"the log is put back to an older image: the secure element has signed more, so the meter refuses to go on with it", restoreFlash,
+	},
+	{
+		"all-restored", "FORKED", controller.Fork,
+		[]string{verify.FindForkCounter},
+		"log and secure element are both put back to an older image, and go on", restoreAll,
+	},
+	{
+		"module-hung", "INTACT", controller.Applied,
+		[]string{verify.FindModuleFailed, verify.FindModuleRestored},
+		"the secure element hangs during an event: the seal comes late, nothing is lost", hangModule,
+	},
+	{
+		"module-killed", "INTACT", controller.Applied,
+		[]string{verify.FindModuleFailed, verify.FindModuleRestored},
+		"the secure element's process is killed and is slow to come back: the seal comes late, nothing is lost", killModule,
+	},
+	{
+		"clock-set-back", "INTACT", controller.Applied,
+		[]string{verify.FindClockSet},
+		"the meter's clock is set back an hour: the log says so, and the order stays", setClockBack,
+	},
+}
+
+// errNoEffect says that an attack did not happen: whatever the verdict is, it
+// would show nothing.
+var errNoEffect = errors.New("the attack had no effect")
+
+// judge returns what an answer lacks of the one that the attack must get.
+func (a *attack) judge(got controller.Answer) (lacks []string) {
+	if got.Verdict != a.want {
+		lacks = append(lacks, "verdict "+a.want)
+	}
+	if got.Outcome != a.outcome {
+		lacks = append(lacks, "outcome "+string(a.outcome))
+	}
+	for _, code := range a.finds {
+		if !finds(got, code) {
+			lacks = append(lacks, "finding "+code)
+		}
+	}
+	if len(a.finds) == 0 && len(got.Findings) > 0 {
+		lacks = append(lacks, "a report without findings")
+	}
+	return lacks
+}
+
+func finds(a controller.Answer, code string) bool {
+	return slices.ContainsFunc(a.Findings, func(f controller.Finding) bool { return f.Code == code })
 }
 
 // proving is where the attacks are played: the demo's meter has been read
@@ -72,8 +208,13 @@ func (r *proving) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	r.late, err = r.read(ctx, r.meter)
-	return err
+	if r.late, err = r.read(ctx, r.meter); err != nil {
+		return err
+	}
+	if early, late := r.early.Parts[0].Log, r.late.Parts[0].Log; len(late) <= len(early) || !bytes.HasPrefix(late, early) {
+		return errors.New("the log of the meter did not grow")
+	}
+	return nil
 }
 
 // read collects everything a meter has.
@@ -85,28 +226,24 @@ func (r *proving) read(ctx context.Context, m *labMeter) (*eventlog.Bundle, erro
 	return got.Bundle, nil
 }
 
-// play runs one attack against an MDMS of its own and returns the verdict and
-// the reason for it.
-func (r *proving) play(ctx context.Context, number int, a attack) (verdict, why string, err error) {
+// play runs one attack against an MDMS of its own and returns what that says.
+func (r *proving) play(ctx context.Context, number int, a attack) (answer controller.Answer, err error) {
 	s := &stage{proving: r, dir: filepath.Join(r.dir, "attacks", fmt.Sprintf("%02d-%s", number+1, a.name))}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return "", "", err
+		return answer, err
 	}
 	if s.mdms, err = newLabMDMS(ctx, s.dir, r.log); err != nil {
-		return "", "", err
+		return answer, err
 	}
 	defer func() { err = errors.Join(err, s.mdms.close()) }()
 	if err := s.mdms.enrol(ctx, r.meter.id, r.meter.key()); err != nil {
-		return "", "", err
+		return answer, err
 	}
-	answer, err := a.run(ctx, s)
+	answer, err = a.run(ctx, s)
 	for _, m := range slices.Backward(s.meters) {
 		err = errors.Join(err, m.close())
 	}
-	if err != nil {
-		return "", "", err
-	}
-	return answer.Verdict, reason(answer), nil
+	return answer, err
 }
 
 // reason tells the findings of an answer in one line.
@@ -191,8 +328,12 @@ func edit(change func(*eventlog.Part) error) func(context.Context, *stage) (cont
 			return controller.Answer{}, err
 		}
 		u := cloneBundle(s.late)
-		if err := change(&u.Parts[0]); err != nil {
+		p := &u.Parts[0]
+		if err := change(p); err != nil {
 			return controller.Answer{}, err
+		}
+		if was := s.late.Parts[0]; bytes.Equal(p.Log, was.Log) && bytes.Equal(p.Seal, was.Seal) {
+			return controller.Answer{}, errNoEffect
 		}
 		return s.mdms.post(ctx, u)
 	}
@@ -304,7 +445,9 @@ func frame(ctx context.Context, s *stage) (controller.Answer, error) {
 		return controller.Answer{}, err
 	}
 	all[0] = r
-	p.Log = slices.Concat(all...)
+	if p.Log = slices.Concat(all...); bytes.Equal(p.Log, s.late.Parts[0].Log[p.Offset:]) {
+		return controller.Answer{}, errNoEffect
+	}
 	return s.mdms.post(ctx, u)
 }
 
@@ -352,7 +495,11 @@ func withholdSegment(ctx context.Context, s *stage) (controller.Answer, error) {
 	if err != nil {
 		return controller.Answer{}, err
 	}
+	all := len(u.Parts)
 	u.Parts = slices.DeleteFunc(u.Parts, func(p eventlog.Part) bool { return p.Segment == 2 })
+	if len(u.Parts) != all-1 {
+		return controller.Answer{}, errNoEffect
+	}
 	return s.mdms.post(ctx, u)
 }
 
@@ -434,6 +581,9 @@ func editFlash(ctx context.Context, s *stage) (controller.Answer, error) {
 	if err := alterRecord(&p); err != nil {
 		return controller.Answer{}, err
 	}
+	if bytes.Equal(p.Log, log) {
+		return controller.Answer{}, errNoEffect
+	}
 	if err := os.WriteFile(path, p.Log, 0o600); err != nil {
 		return controller.Answer{}, err
 	}
@@ -456,6 +606,22 @@ func (s *stage) verdictFrom(ctx context.Context, m *labMeter, segment uint32) (c
 	return s.mdms.post(ctx, u)
 }
 
+// older puts an older image back, and fails if the log is none afterwards.
+func older(m *labMeter, putBack func() error) error {
+	was, err := os.ReadFile(m.segmentFile(1))
+	if err != nil {
+		return err
+	}
+	if err := putBack(); err != nil {
+		return err
+	}
+	is, err := os.ReadFile(m.segmentFile(1))
+	if err == nil && (len(is) >= len(was) || !bytes.HasPrefix(was, is)) {
+		err = errNoEffect
+	}
+	return err
+}
+
 func restoreFlash(ctx context.Context, s *stage) (controller.Answer, error) {
 	m, err := s.ownMeter(ctx)
 	if err != nil {
@@ -468,7 +634,7 @@ func restoreFlash(ctx context.Context, s *stage) (controller.Answer, error) {
 	if err := s.happen(ctx, m, authFailed); err != nil {
 		return controller.Answer{}, err
 	}
-	if err := errors.Join(m.off(), copyState(image, m.dir), m.on(ctx)); err != nil {
+	if err := errors.Join(m.off(), older(m, func() error { return copyState(image, m.dir) }), m.on(ctx)); err != nil {
 		return controller.Answer{}, err
 	}
 	if err := m.event(ctx, coverRemoved); err != nil {
@@ -491,7 +657,8 @@ func restoreAll(ctx context.Context, s *stage) (controller.Answer, error) {
 	if err := s.happen(ctx, m, authFailed); err != nil {
 		return controller.Answer{}, err
 	}
-	if err := errors.Join(m.close(), os.RemoveAll(m.dir), copyPrivate(image, m.dir), m.on(ctx)); err != nil {
+	putBack := func() error { return errors.Join(os.RemoveAll(m.dir), copyPrivate(image, m.dir)) }
+	if err := errors.Join(m.close(), older(m, putBack), m.on(ctx)); err != nil {
 		return controller.Answer{}, err
 	}
 	if err := m.event(ctx, coverRemoved); err != nil {
@@ -500,34 +667,25 @@ func restoreAll(ctx context.Context, s *stage) (controller.Answer, error) {
 	return s.verdict(ctx, m)
 }
 
-func hangModule(ctx context.Context, s *stage) (controller.Answer, error) {
-	return s.disturbModule(ctx, syscall.SIGSTOP)
-}
-
-func killModule(ctx context.Context, s *stage) (controller.Answer, error) {
-	return s.disturbModule(ctx, syscall.SIGKILL)
-}
-
-// disturbModule sends the process that holds the key a signal, makes an event
-// happen, and waits until the meter has sealed it all the same.
-func (s *stage) disturbModule(ctx context.Context, sig syscall.Signal) (controller.Answer, error) {
-	m, err := s.otherMeter(ctx, "FFFFFF-MS0000000003", true, func(m *labMeter) { m.cfg.ProbeInterval = 200 * time.Millisecond })
+// meterToDisturb is an enrolled meter, found intact, that soon asks a module
+// that failed whether it is back. pid is the process of that module.
+func (s *stage) meterToDisturb(ctx context.Context) (m *labMeter, pid int, err error) {
+	m, err = s.otherMeter(ctx, "FFFFFF-MS0000000003", true, func(m *labMeter) { m.cfg.ProbeInterval = 200 * time.Millisecond })
 	if err != nil {
-		return controller.Answer{}, err
+		return nil, 0, err
 	}
 	if err := s.happen(ctx, m, coverRemoved); err != nil {
-		return controller.Answer{}, err
+		return nil, 0, err
 	}
 	info, err := m.module.Info(ctx)
-	if err != nil {
-		return controller.Answer{}, err
-	}
-	if err := syscall.Kill(info.PID, sig); err != nil {
-		return controller.Answer{}, fmt.Errorf("signal to the module: %w", err)
-	}
-	rec, err := m.meter.Record(ctx, authFailed, nil)
-	if err != nil {
-		return controller.Answer{}, err
+	return m, info.PID, err
+}
+
+// sealedLate waits until the module is up again and a record that had to wait
+// is sealed, and has the MDMS judge the log.
+func (s *stage) sealedLate(ctx context.Context, m *labMeter, rec device.Recorded) (controller.Answer, error) {
+	if rec.Sealed {
+		return controller.Answer{}, errNoEffect
 	}
 	covered := func() bool {
 		st := m.meter.Status()
@@ -537,6 +695,57 @@ func (s *stage) disturbModule(ctx context.Context, sig syscall.Signal) (controll
 		return controller.Answer{}, fmt.Errorf("the seal never came: %w", err)
 	}
 	return s.verdict(ctx, m)
+}
+
+func hangModule(ctx context.Context, s *stage) (controller.Answer, error) {
+	m, pid, err := s.meterToDisturb(ctx)
+	if err != nil {
+		return controller.Answer{}, err
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		return controller.Answer{}, fmt.Errorf("stop the module: %w", err)
+	}
+	// A process stops in its own time. What it signs until then is an event as
+	// any other; the first that it does not sign is the one.
+	var rec device.Recorded
+	waits := func() bool {
+		rec, err = m.meter.Record(ctx, authFailed, nil)
+		return err != nil || !rec.Sealed
+	}
+	if err := errors.Join(until(ctx, waits), err); err != nil {
+		return controller.Answer{}, err
+	}
+	return s.sealedLate(ctx, m, rec)
+}
+
+// killModule keeps the process from coming back until the meter has noticed: it
+// would be back within the time that a signature may take.
+func killModule(ctx context.Context, s *stage) (controller.Answer, error) {
+	m, pid, err := s.meterToDisturb(ctx)
+	if err != nil {
+		return controller.Answer{}, err
+	}
+	away := make(chan struct{})
+	comeBack := sync.OnceFunc(func() { close(away) })
+	defer comeBack()
+	m.away = away
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return controller.Answer{}, fmt.Errorf("kill the module: %w", err)
+	}
+	gone := func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
+	if err := until(ctx, gone); err != nil {
+		return controller.Answer{}, fmt.Errorf("the module does not die: %w", err)
+	}
+	rec, err := m.meter.Record(ctx, authFailed, nil)
+	if err != nil {
+		return controller.Answer{}, err
+	}
+	noticed := func() bool { return m.meter.Status().Health == eventlog.HealthDown }
+	if err := until(ctx, noticed); err != nil {
+		return controller.Answer{}, fmt.Errorf("the meter does not notice that its module is dead: %w", err)
+	}
+	comeBack()
+	return s.sealedLate(ctx, m, rec)
 }
 
 func setClockBack(ctx context.Context, s *stage) (controller.Answer, error) {

@@ -27,6 +27,7 @@ type labMeter struct {
 	cfg device.Config // further settings; Dir, Module and so on are filled in
 	log *slog.Logger
 
+	away   <-chan struct{} // the module's process does not start before it is closed; nil = at once
 	module *soft.Module
 	meter  *device.Meter
 	links  []echonet.Link
@@ -41,7 +42,7 @@ func newLabMeter(dir, id string, log *slog.Logger) (*labMeter, error) {
 	return &labMeter{dir: dir, id: meter, log: log}, err
 }
 
-// on starts the meter and waits until it answers.
+// on starts the meter and waits until it answers and has sealed that it began.
 func (l *labMeter) on(ctx context.Context) (err error) {
 	if l.module == nil {
 		if l.module, err = l.openModule(ctx); err != nil {
@@ -63,7 +64,8 @@ func (l *labMeter) on(ctx context.Context) (err error) {
 	go func() { l.ended <- serveMeter(running, l.meter, l.links, func() { close(up) }) }()
 	select {
 	case <-up:
-		return nil
+		sealed := func() bool { st := l.meter.Status(); return st.SignedLength == st.Length }
+		return until(ctx, sealed)
 	case err := <-l.ended:
 		stop()
 		return errors.Join(err, l.meter.Close())
@@ -74,11 +76,16 @@ func (l *labMeter) on(ctx context.Context) (err error) {
 // The passphrase is a test one: the key guards nothing.
 func (l *labMeter) openModule(ctx context.Context) (*soft.Module, error) {
 	cfg := soft.Config{
-		Dir:        filepath.Join(l.dir, moduleDir),
-		Passphrase: func() (soft.Secret, error) { return soft.Secret("demo test passphrase"), nil },
-		Cost:       soft.Cost{MemoryKiB: 8 << 10, Passes: 1, Lanes: 1},
-		Timeout:    time.Second,
-		Logger:     l.log,
+		Dir: filepath.Join(l.dir, moduleDir),
+		Passphrase: func() (soft.Secret, error) {
+			if l.away != nil {
+				<-l.away
+			}
+			return soft.Secret("demo test passphrase"), nil
+		},
+		Cost:    soft.Cost{MemoryKiB: 8 << 10, Passes: 1, Lanes: 1},
+		Timeout: time.Second,
+		Logger:  l.log,
 	}
 	return openModule(ctx, cfg, eventlog.SchemeCounter)
 }

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +21,6 @@ const module = "github.com/meterseal/meterseal/"
 // cmd/meterseal joins everything and is not listed.
 var allowed = map[string][]string{
 	"internal/durable": {},
-	"internal/cred":    {},
 
 	"eventlog":        {"internal/durable"},
 	"eventlog/verify": {"eventlog"},
@@ -40,15 +41,28 @@ var allowed = map[string][]string{
 	"mdms":       {"eventlog", "eventlog/verify", "internal/durable"},
 }
 
-// outside names, for the packages that must stay light, the modules outside
-// the standard library that they may import.
+// outside names, for each package that is allowed, the modules outside the
+// standard library that it may import.
 var outside = map[string][]string{
-	"eventlog":         {},
-	"eventlog/verify":  {},
 	"internal/durable": {},
-	"echonet":          {"golang.org/x/net", "golang.org/x/sys"},
-	"echonet/meter":    {},
-	"routeb":           {"github.com/goburrow/serial", "golang.org/x/sys"},
+
+	"eventlog":        {},
+	"eventlog/verify": {},
+
+	"secureelement":      {},
+	"secureelement/soft": {"golang.org/x/crypto", "golang.org/x/sys", "golang.org/x/time"},
+
+	"echonet":         {"golang.org/x/net"},
+	"echonet/meter":   {},
+	"echonet/memlink": {},
+	"echonet/explain": {},
+
+	"routeb":        {"github.com/goburrow/serial", "golang.org/x/sys"},
+	"routeb/dongle": {"github.com/creack/pty", "golang.org/x/sys", "golang.org/x/term"},
+
+	"device":     {},
+	"controller": {},
+	"mdms":       {"modernc.org/sqlite"},
 }
 
 type pkg struct {
@@ -61,6 +75,7 @@ type pkg struct {
 // tests import them.
 func list(t *testing.T) map[string]pkg {
 	t.Helper()
+	look(t)
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Standard,Imports", module+"...")
 	out, err := cmd.Output()
 	if err != nil {
@@ -77,6 +92,21 @@ func list(t *testing.T) map[string]pkg {
 		pkgs[strings.TrimPrefix(p.ImportPath, module)] = p
 	}
 	return pkgs
+}
+
+// look reads the directories of the module, in which go list looks: only what
+// a test itself opens makes the go command run it again.
+func look(t *testing.T) {
+	t.Helper()
+	err := filepath.WalkDir("../..", func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && (d.Name() == "node_modules" || strings.HasPrefix(d.Name(), ".") && d.Name() != "..") {
+			return fs.SkipDir
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // free are trees without a place in the order: nothing of ours but tests and
@@ -117,10 +147,30 @@ func TestImportsPointOneWay(t *testing.T) {
 			case isOurs && !slices.Contains(may, ours):
 				t.Errorf("%s imports %s, which it may not", name, ours)
 			case !isOurs && strings.Contains(imp, "."):
-				if mods, held := outside[home(name)]; held && !slices.ContainsFunc(mods, func(m string) bool { return imp == m || strings.HasPrefix(imp, m+"/") }) {
+				if !slices.ContainsFunc(outside[home(name)], func(m string) bool { return imp == m || strings.HasPrefix(imp, m+"/") }) {
 					t.Errorf("%s imports %s, which it may not", name, imp)
 				}
 			}
+		}
+	}
+}
+
+// What the lists name is there, and both name the same packages.
+func TestListsNameWhatIsThere(t *testing.T) {
+	pkgs := list(t)
+	for name, may := range allowed {
+		if _, ok := outside[name]; !ok {
+			t.Errorf("%s may import packages of ours, and nothing is said of those outside", name)
+		}
+		for _, n := range append([]string{name}, may...) {
+			if _, ok := pkgs[n]; !ok {
+				t.Errorf("the entry of %s names %s, which does not exist", name, n)
+			}
+		}
+	}
+	for name := range outside {
+		if _, ok := allowed[name]; !ok {
+			t.Errorf("%s may import modules outside, and is not in the order of imports", name)
 		}
 	}
 }
