@@ -10,10 +10,15 @@ import (
 
 // Config says where the MDMS keeps its data and what it tolerates.
 type Config struct {
-	// Store is the path of the SQLite file. Required; made if missing.
+	// Store is the path of the SQLite file. Required; made if missing, unless
+	// Existing says that it is there.
 	Store string
+	// Existing makes nothing: a store or a signing key that is missing is
+	// ErrNoStore or ErrNoKey.
+	Existing bool
 	// Key is the path of the file with the MDMS's signing key, PKCS #8 in PEM,
-	// mode 0600. Default: Store with ".key" appended. Made if missing.
+	// mode 0600. Default: Store with ".key" appended. Made if missing, as long
+	// as the store has no meters: those were given the key that is gone.
 	Key string
 	// Tenant separates the data of several owners in one store. Default "default".
 	Tenant string

@@ -1,6 +1,7 @@
 package mdms
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 
 	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/mdms/internal/store"
 )
 
 const (
@@ -20,16 +22,32 @@ const (
 	publicKeyPEM  = "PUBLIC KEY"
 )
 
-// loadKey reads the MDMS's signing key, or makes it if the file is missing.
-func loadKey(path string) (*ecdsa.PrivateKey, error) {
-	key, err := readKey(path)
+// openKey reads the MDMS's signing key. A key that is missing is made if that
+// can be the first start: a meter that was given a key takes no word of another.
+func openKey(ctx context.Context, st *store.Store, cfg *Config) (*ecdsa.PrivateKey, error) {
+	key, err := readKey(cfg.Key)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
-	if err := makeKey(path); err != nil && !errors.Is(err, fs.ErrExist) {
+	var meters []store.Head
+	err = st.Read(ctx, func(v *store.View) (err error) {
+		meters, err = v.Heads(ctx, "", 1)
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case len(meters) > 0:
+		return nil, fmt.Errorf("%w: %s, whose public half the meters of this store were given: bring it back from a backup. "+
+			"If it is lost, make another with \"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out %[2]s\", mode 0600, "+
+			"and give each meter its public half", ErrNoKey, cfg.Key)
+	case cfg.Existing:
+		return nil, fmt.Errorf("%w: %s", ErrNoKey, cfg.Key)
+	}
+	if err := makeKey(cfg.Key); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	return readKey(path) // another process may have been first
+	return readKey(cfg.Key) // another process may have been first
 }
 
 func readKey(path string) (*ecdsa.PrivateKey, error) {

@@ -75,6 +75,10 @@ func (s *Server) Listen(ctx context.Context, addr string) (net.Listener, error) 
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op.Err // without the address, which stands before it
+		}
 		return nil, fmt.Errorf("mdms: listen on %s: %w", addr, err)
 	}
 	if config != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -164,8 +165,10 @@ func TestChallengesAreLimitedInRate(t *testing.T) {
 	w := newWeb(t, mdms.Limits{})
 	m := w.enrolled(eventlog.SchemeDigest)
 	path := "/v1/meters/" + m.ID.String() + "/challenge"
+	var said string // to the last request
 	ask := func() (int, mdms.Work) {
 		res, b := w.do(http.MethodPost, path, "", nil)
+		said = string(b)
 		var made mdms.Work
 		if res.StatusCode == http.StatusOK {
 			if err := json.Unmarshal(b, &made); err != nil {
@@ -186,6 +189,10 @@ func TestChallengesAreLimitedInRate(t *testing.T) {
 	w.send("a", m.Bundle())
 	if status, _ := ask(); status != http.StatusTooManyRequests {
 		t.Errorf("just after the answer: %d", status)
+	}
+	next := w.clock.now().Add(time.Minute).UTC().Format(time.RFC3339)
+	if want := "the next one in 1m0s, at " + next; !strings.Contains(said, want) {
+		t.Errorf("%s does not say %q", said, want)
 	}
 	w.clock.advance(time.Minute)
 	if status, next := ask(); status != http.StatusOK || string(next.Message) == string(first.Message) {

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -240,4 +241,50 @@ func TestRunFindsSilence(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestOpenReplacesNoKey: the meters of a store were given the key that is gone.
+func TestOpenReplacesNoKey(t *testing.T) {
+	r := newRig(t, mdms.Limits{})
+	key := r.cfg.Store + ".key"
+	lose := func() {
+		t.Helper()
+		if err := errors.Join(r.Close(), os.Remove(key)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lose()
+	r.open() // nobody was given it
+	r.enrolled(eventlog.SchemeCounter)
+	lose()
+	for _, existing := range []bool{false, true} {
+		cfg := r.cfg
+		cfg.Existing = existing
+		if s, err := mdms.Open(t.Context(), cfg); err == nil {
+			s.Close()
+			t.Fatal("opened without the key of the meters")
+		} else if !errors.Is(err, mdms.ErrNoKey) || !strings.Contains(err.Error(), key) {
+			t.Errorf("error %v, want ErrNoKey with the path", err)
+		}
+		if _, err := os.Stat(key); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("a key was made: %v", err)
+		}
+	}
+	r.cfg.Store = filepath.Join(t.TempDir(), "mdms.db")
+	r.open()
+}
+
+func TestExistingMakesNothing(t *testing.T) {
+	dir := t.TempDir()
+	cfg := mdms.Config{Store: filepath.Join(dir, "mdms.db"), Existing: true}
+	if s, err := mdms.Open(t.Context(), cfg); err == nil {
+		s.Close()
+		t.Fatal("opened a store that is not there")
+	} else if !errors.Is(err, mdms.ErrNoStore) || !strings.Contains(err.Error(), cfg.Store) {
+		t.Errorf("error %v, want ErrNoStore with the path", err)
+	}
+	made, err := os.ReadDir(dir)
+	if err != nil || len(made) != 0 {
+		t.Errorf("made %v, %v", made, err)
+	}
 }

@@ -5,7 +5,9 @@ import (
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/meterseal/meterseal/eventlog"
@@ -20,6 +22,10 @@ var (
 	ErrInvalid = errors.New("mdms: invalid")
 	// ErrBusy says that too much is going on: the same request may succeed later.
 	ErrBusy = errors.New("mdms: busy")
+	// ErrNoStore says that there is no store where one is said to be.
+	ErrNoStore = errors.New("mdms: there is no store")
+	// ErrNoKey says that the signing key is missing, and that none is made.
+	ErrNoKey = errors.New("mdms: the signing key is missing")
 	// ErrTooSoon says that a meter has answered a challenge a moment ago.
 	ErrTooSoon = errors.New("mdms: the meter has just answered a challenge")
 )
@@ -39,18 +45,23 @@ type Server struct {
 	told    told
 }
 
-// Open opens the store and the signing key, making what is missing.
+// Open opens the store and the signing key, making what is missing as far as
+// the configuration allows.
 func Open(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Store == "" {
 		return nil, fmt.Errorf("%w: Config.Store is required", ErrInvalid)
 	}
 	cfg = cfg.withDefaults()
-	key, err := loadKey(cfg.Key)
-	if err != nil {
-		return nil, err
+	if _, err := os.Stat(cfg.Store); cfg.Existing && errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w %s", ErrNoStore, cfg.Store)
 	}
 	st, err := store.Open(ctx, cfg.Store, cfg.Tenant)
 	if err != nil {
+		return nil, err
+	}
+	key, err := openKey(ctx, st, &cfg)
+	if err != nil {
+		st.Close()
 		return nil, err
 	}
 	return &Server{

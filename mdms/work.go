@@ -78,7 +78,9 @@ func (s *Server) challenge(ctx context.Context, t *store.Tx, id eventlog.MeterID
 	case n > 0 && (soon || n >= maxOutstanding):
 		return Work{id, WorkChallenge, open[n-1].Message}, false, nil
 	case soon:
-		return Work{}, false, ErrTooSoon
+		again := last.Add(s.cfg.Limits.ChallengeEvery)
+		return Work{}, false, fmt.Errorf("%w: the next one in %v, at %s", ErrTooSoon,
+			again.Sub(now).Round(time.Second), again.UTC().Format(time.RFC3339))
 	}
 	c := eventlog.Challenge{Meter: id, Issued: now.UnixMilli()}
 	if _, err := rand.Read(c.Nonce[:]); err != nil {

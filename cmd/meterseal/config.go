@@ -60,6 +60,16 @@ func fillFlags(c *cobra.Command) error {
 	return errors.Join(errs...)
 }
 
+// positive refuses flags that are no time to come.
+func positive(c *cobra.Command, durations ...string) error {
+	for _, name := range durations {
+		if d, _ := c.Flags().GetDuration(name); d <= 0 {
+			return usagef("--%s %v: want more than 0, such as %s", name, d, c.Flags().Lookup(name).DefValue)
+		}
+	}
+	return nil
+}
+
 // entry is one key of a configuration file.
 type entry struct {
 	key   string

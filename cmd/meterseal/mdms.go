@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
-	"log/slog"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,7 +25,10 @@ challenges.
 Without a TLS certificate it listens on loopback only. With one, couriers must
 show a certificate of their own. The signing key for
 receipts and challenges is made beside the store at the first start; meters are
-given its public half with "meterseal mdms key".`,
+given its public half with "meterseal mdms key".
+
+Only this command and "mdms enrol" make a store. The others want one that is
+there.`,
 		Example: `  meterseal mdms --store mdms.db
   meterseal mdms --store mdms.db --listen 0.0.0.0:8288 --tls-cert cert.pem --tls-key key.pem --tls-client-ca couriers.pem
   meterseal mdms enrol --store mdms.db --meter FFFFFF-MS0000000001 --key meter1/meter.pem --scheme counter
@@ -32,8 +38,8 @@ given its public half with "meterseal mdms key".`,
 		Annotations: daemon,
 	}
 	p := c.PersistentFlags()
-	p.String("store", "mdms.db", "the SQLite file; made if missing")
-	p.String("signing-key", "", "file with the MDMS's signing key; default STORE.key, made if missing")
+	p.String("store", "mdms.db", "the SQLite file; made by mdms and mdms enrol if missing")
+	p.String("signing-key", "", "file with the MDMS's signing key; default STORE.key, made with the store")
 	f := c.Flags()
 	f.String("listen", "127.0.0.1:8288", "ADDR:PORT for HTTP; port 0 takes a free one")
 	f.String("tls-cert", "", "PEM file with the server's certificate chain; needed beyond loopback")
@@ -47,24 +53,34 @@ given its public half with "meterseal mdms key".`,
 }
 
 // openMDMS opens the store that the flags name.
-func openMDMS(c *cobra.Command, change func(*mdms.Config)) (*mdms.Server, *slog.Logger, error) {
+func openMDMS(c *cobra.Command, change func(*mdms.Config)) (*mdms.Server, error) {
 	log, err := newLogger(c)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	store, _ := c.Flags().GetString("store")
-	key, _ := c.Flags().GetString("signing-key")
-	cfg := mdms.Config{Store: store, Key: key, Logger: log}
-	if change != nil {
-		change(&cfg)
+	path, _ := c.Flags().GetString("store")
+	if scheme, _, ok := strings.Cut(path, "://"); ok { // what follows may hold a password
+		return nil, usagef("--store %s://...: want the path of an SQLite file; other databases are not supported", scheme)
 	}
+	cfg := mdms.Config{Store: path, Logger: log}
+	cfg.Key, _ = c.Flags().GetString("signing-key")
+	change(&cfg)
 	s, err := mdms.Open(c.Context(), cfg)
-	return s, log, err
+	switch {
+	case errors.Is(err, mdms.ErrNoStore):
+		return nil, fmt.Errorf("%w: give the right one with --store; \"meterseal mdms --store %s\" makes a new one", err, path)
+	case errors.Is(err, mdms.ErrNoKey) && cfg.Existing:
+		return nil, fmt.Errorf("%w: name it with --signing-key if it lies elsewhere", err)
+	}
+	return s, err
 }
 
 func runMDMS(c *cobra.Command, _ []string) error {
 	f := c.Flags()
-	s, _, err := openMDMS(c, func(cfg *mdms.Config) {
+	if err := positive(c, "stale-after", "challenge-life"); err != nil {
+		return err
+	}
+	s, err := openMDMS(c, func(cfg *mdms.Config) {
 		cfg.TLS.CertFile, _ = f.GetString("tls-cert")
 		cfg.TLS.KeyFile, _ = f.GetString("tls-key")
 		cfg.TLS.ClientCAFile, _ = f.GetString("tls-client-ca")
@@ -77,6 +93,9 @@ func runMDMS(c *cobra.Command, _ []string) error {
 	defer s.Close()
 	addr, _ := f.GetString("listen")
 	ln, err := s.Listen(c.Context(), addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w by another program, perhaps another MDMS: stop that, or give another --listen", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -89,19 +108,21 @@ func runMDMS(c *cobra.Command, _ []string) error {
 	return together(c.Context(), s.Run, func(ctx context.Context) error { return s.Serve(ctx, ln) })
 }
 
-// withMDMS makes the body of a command that works on the store and ends.
-func withMDMS(do func(c *cobra.Command, s *mdms.Server, args []string) error) func(*cobra.Command, []string) error {
-	return func(c *cobra.Command, args []string) error {
-		s, _, err := openMDMS(c, nil)
-		if err != nil {
-			return err
-		}
-		err = do(c, s, args)
-		if cerr := s.Close(); err == nil {
-			err = cerr
-		}
+// withMDMS runs do on the store that is there already, for a command that ends.
+func withMDMS(c *cobra.Command, do func(*mdms.Server) error) error {
+	return onStore(c, func(cfg *mdms.Config) { cfg.Existing = true }, do)
+}
+
+func onStore(c *cobra.Command, change func(*mdms.Config), do func(*mdms.Server) error) error {
+	s, err := openMDMS(c, change)
+	if err != nil {
 		return err
 	}
+	err = do(s)
+	if cerr := s.Close(); err == nil {
+		err = cerr
+	}
+	return err
 }
 
 func meterFlag(c *cobra.Command) (eventlog.MeterID, error) {

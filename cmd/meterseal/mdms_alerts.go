@@ -19,31 +19,7 @@ func newAlerts() *cobra.Command {
 		Example: `  meterseal mdms alerts --json
   meterseal mdms alerts --close FFFFFF-MS0000000001/a1b2c3`,
 		Args: cobra.NoArgs,
-		RunE: withMDMS(func(c *cobra.Command, s *mdms.Server, _ []string) error {
-			for _, to := range []struct{ flag, state string }{{"ack", "acknowledged"}, {"close", "closed"}, {"reopen", "open"}} {
-				which, _ := c.Flags().GetString(to.flag)
-				if which == "" {
-					continue
-				}
-				if err := setAlert(c.Context(), s, which, to.state); err != nil {
-					return err
-				}
-			}
-			all, _ := c.Flags().GetBool("all")
-			alerts, err := allAlerts(c.Context(), s, all)
-			if err != nil {
-				return err
-			}
-			if asJSON, _ := c.Flags().GetBool("json"); asJSON {
-				return printJSON(c.OutOrStdout(), alerts)
-			}
-			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "ALERT\tSTATUS\tKIND\tTIMES\tSINCE\tDETAIL")
-			for _, a := range alerts {
-				fmt.Fprintf(w, "%s/%s\t%s\t%s\t%d\t%s\t%s\n", a.Meter, a.ID, a.Status, a.Kind, a.Count, stamp(a.OpenedAt), a.Detail)
-			}
-			return w.Flush()
-		}),
+		RunE: runAlerts,
 	}
 	c.Flags().Bool("all", false, "list closed ones too")
 	c.Flags().String("ack", "", "METER/ALERT to mark as acknowledged")
@@ -53,16 +29,58 @@ func newAlerts() *cobra.Command {
 	return c
 }
 
-func setAlert(ctx context.Context, s *mdms.Server, which, state string) error {
+func runAlerts(c *cobra.Command, _ []string) error {
+	var moves []alertMove
+	for _, to := range []struct{ flag, state string }{{"ack", "acknowledged"}, {"close", "closed"}, {"reopen", "open"}} {
+		which, _ := c.Flags().GetString(to.flag)
+		if which == "" {
+			continue
+		}
+		m, err := parseAlert(which, to.state)
+		if err != nil {
+			return err
+		}
+		moves = append(moves, m)
+	}
+	return withMDMS(c, func(s *mdms.Server) error {
+		for _, m := range moves {
+			if err := s.SetAlert(c.Context(), m.meter, m.alert, m.state); err != nil {
+				return err
+			}
+		}
+		all, _ := c.Flags().GetBool("all")
+		alerts, err := allAlerts(c.Context(), s, all)
+		if err != nil {
+			return err
+		}
+		if asJSON, _ := c.Flags().GetBool("json"); asJSON {
+			return printJSON(c.OutOrStdout(), alerts)
+		}
+		w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "ALERT\tSTATUS\tKIND\tTIMES\tSINCE\tDETAIL")
+		for _, a := range alerts {
+			fmt.Fprintf(w, "%s/%s\t%s\t%s\t%d\t%s\t%s\n", a.Meter, a.ID, a.Status, a.Kind, a.Count, stamp(a.OpenedAt), a.Detail)
+		}
+		return w.Flush()
+	})
+}
+
+// alertMove is an alert and the state that it is put into.
+type alertMove struct {
+	meter        eventlog.MeterID
+	alert, state string
+}
+
+func parseAlert(which, state string) (alertMove, error) {
 	i := strings.LastIndexByte(which, '/') // a serial number may hold a slash, an alert id does not
 	if i < 0 {
-		return usagef("alert %q: want METER/ALERT, as \"meterseal mdms alerts\" lists it", which)
+		return alertMove{}, usagef("alert %q: want METER/ALERT, as \"meterseal mdms alerts\" lists it", which)
 	}
 	id, err := eventlog.ParseMeterID(which[:i])
 	if err != nil {
-		return usagef("alert %q: %w", which, err)
+		return alertMove{}, usagef("alert %q: %w", which, err)
 	}
-	return s.SetAlert(ctx, id, which[i+1:], state)
+	return alertMove{id, which[i+1:], state}, nil
 }
 
 // allAlerts reads the pages of the list to the end.

@@ -15,22 +15,24 @@ func newChallenge() *cobra.Command {
 		Short:   "Ask a meter for a fresh seal; a controller carries it",
 		Example: "  meterseal mdms challenge --meter FFFFFF-MS0000000001",
 		Args:    cobra.NoArgs,
-		RunE: withMDMS(func(c *cobra.Command, s *mdms.Server, _ []string) error {
+		RunE: func(c *cobra.Command, _ []string) error {
 			id, err := meterFlag(c)
 			if err != nil {
 				return err
 			}
-			w, err := s.Challenge(c.Context(), id, "asked by an operator")
-			if err != nil {
-				return err
-			}
-			var ch eventlog.Challenge
-			if err := ch.UnmarshalBinary(w.Message); err != nil {
-				return err
-			}
-			fmt.Fprintf(c.OutOrStdout(), "challenge for meter %s, nonce %x\n", id, ch.Nonce)
-			return nil
-		}),
+			return withMDMS(c, func(s *mdms.Server) error {
+				w, err := s.Challenge(c.Context(), id, "asked by an operator")
+				if err != nil {
+					return err
+				}
+				var ch eventlog.Challenge
+				if err := ch.UnmarshalBinary(w.Message); err != nil {
+					return err
+				}
+				fmt.Fprintf(c.OutOrStdout(), "challenge for meter %s, nonce %x\n", id, ch.Nonce)
+				return nil
+			})
+		},
 	}
 	c.Flags().String("meter", "", "meter id (required)")
 	return c

@@ -19,7 +19,7 @@ changes the policy that is expected of it. --add registers a further key, so
 that the meter's own KEY_CHANGE to it is accepted.`,
 		Example: `  meterseal mdms enrol --meter FFFFFF-MS0000000001 --key meter1/meter.pem --scheme counter`,
 		Args:    cobra.NoArgs,
-		RunE: withMDMS(func(c *cobra.Command, s *mdms.Server, _ []string) error {
+		RunE: func(c *cobra.Command, _ []string) error {
 			f := c.Flags()
 			id, err := meterFlag(c)
 			if err != nil {
@@ -42,23 +42,26 @@ that the meter's own KEY_CHANGE to it is accepted.`,
 			if err != nil {
 				return usagef("--policy: %w", err)
 			}
-			counter, _ := f.GetUint64("counter")
-			if add, _ := f.GetBool("add"); add {
-				from, _ := f.GetUint32("from-seq")
-				err = s.AddKey(c.Context(), mdms.NewKey{Meter: id, PublicKey: pub, Scheme: scheme, Counter: counter, FirstSeq: from})
-			} else {
-				err = s.Enrol(c.Context(), mdms.Enrolment{Meter: id, PublicKey: pub, Scheme: scheme, Counter: counter, Policy: policy})
-			}
-			if err != nil {
-				return err
-			}
 			key, err := eventlog.KeyIDOf(pub)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(c.OutOrStdout(), "enrolled meter %s with key %s, scheme %s\n", id, key, scheme)
-			return nil
-		}),
+			counter, _ := f.GetUint64("counter")
+			add, _ := f.GetBool("add")
+			from, _ := f.GetUint32("from-seq")
+			return onStore(c, func(*mdms.Config) {}, func(s *mdms.Server) error {
+				if add {
+					err = s.AddKey(c.Context(), mdms.NewKey{Meter: id, PublicKey: pub, Scheme: scheme, Counter: counter, FirstSeq: from})
+				} else {
+					err = s.Enrol(c.Context(), mdms.Enrolment{Meter: id, PublicKey: pub, Scheme: scheme, Counter: counter, Policy: policy})
+				}
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(c.OutOrStdout(), "enrolled meter %s with key %s, scheme %s\n", id, key, scheme)
+				return nil
+			})
+		},
 	}
 	f := c.Flags()
 	f.String("meter", "", "meter id (required)")

@@ -12,13 +12,15 @@ func newMDMSKey() *cobra.Command {
 		Short:   "Print the MDMS's public key, which meters are given with --mdms-key",
 		Example: "  meterseal mdms key > mdms.pem",
 		Args:    cobra.NoArgs,
-		RunE: withMDMS(func(c *cobra.Command, s *mdms.Server, _ []string) error {
-			text, err := s.PublicKeyPEM()
-			if err != nil {
+		RunE: func(c *cobra.Command, _ []string) error {
+			return withMDMS(c, func(s *mdms.Server) error {
+				text, err := s.PublicKeyPEM()
+				if err != nil {
+					return err
+				}
+				_, err = c.OutOrStdout().Write(text)
 				return err
-			}
-			_, err = c.OutOrStdout().Write(text)
-			return err
-		}),
+			})
+		},
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/meterseal/meterseal/eventlog"
 	"github.com/meterseal/meterseal/mdms"
 )
 
@@ -17,40 +18,47 @@ func newMeters() *cobra.Command {
 		Short:   "List meters with their verdicts, or show one",
 		Example: "  meterseal mdms meters\n  meterseal mdms meters --meter FFFFFF-MS0000000001 --json",
 		Args:    cobra.NoArgs,
-		RunE: withMDMS(func(c *cobra.Command, s *mdms.Server, _ []string) error {
-			asJSON, _ := c.Flags().GetBool("json")
-			if text, _ := c.Flags().GetString("meter"); text != "" {
-				id, err := meterFlag(c)
-				if err != nil {
-					return err
-				}
-				st, err := s.Meter(c.Context(), id)
-				if err != nil {
-					return err
-				}
-				if asJSON {
-					return printJSON(c.OutOrStdout(), st)
-				}
-				return printMeter(c, st)
+		RunE: func(c *cobra.Command, _ []string) error {
+			if text, _ := c.Flags().GetString("meter"); text == "" {
+				return withMDMS(c, func(s *mdms.Server) error { return listMeters(c, s) })
 			}
-			all, err := allMeters(c.Context(), s)
+			id, err := meterFlag(c)
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return printJSON(c.OutOrStdout(), all)
-			}
-			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "METER\tVERDICT\tSEGMENT\tSIGNED\tSEQUENCE\tACCEPTED")
-			for _, m := range all {
-				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\n", m.Meter, orNone(m.Verdict), m.Head.Segment, m.Head.Length, m.Head.LastSeq, stamp(m.AcceptedAt))
-			}
-			return w.Flush()
-		}),
+			return withMDMS(c, func(s *mdms.Server) error { return showMeter(c, s, id) })
+		},
 	}
 	c.Flags().String("meter", "", "show this meter only")
 	c.Flags().Bool("json", false, "print JSON")
 	return c
+}
+
+func showMeter(c *cobra.Command, s *mdms.Server, id eventlog.MeterID) error {
+	st, err := s.Meter(c.Context(), id)
+	if err != nil {
+		return err
+	}
+	if asJSON, _ := c.Flags().GetBool("json"); asJSON {
+		return printJSON(c.OutOrStdout(), st)
+	}
+	return printMeter(c, st)
+}
+
+func listMeters(c *cobra.Command, s *mdms.Server) error {
+	all, err := allMeters(c.Context(), s)
+	if err != nil {
+		return err
+	}
+	if asJSON, _ := c.Flags().GetBool("json"); asJSON {
+		return printJSON(c.OutOrStdout(), all)
+	}
+	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "METER\tVERDICT\tSEGMENT\tSIGNED\tSEQUENCE\tACCEPTED")
+	for _, m := range all {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\n", m.Meter, orNone(m.Verdict), m.Head.Segment, m.Head.Length, m.Head.LastSeq, stamp(m.AcceptedAt))
+	}
+	return w.Flush()
 }
 
 // allMeters reads the pages of the list to the end.
@@ -72,8 +80,8 @@ func printMeter(c *cobra.Command, m *mdms.Status) error {
 	if m.Charge != "" {
 		charge = ", laid on the " + string(m.Charge)
 	}
-	fmt.Fprintf(w, "meter    %s\nverdict  %s%s\nsigned   segment %d, %d bytes, sequence %d\naccepted %s\ntail     %d unsigned records\n",
-		m.Meter, orNone(m.Verdict), charge, m.Head.Segment, m.Head.Length, m.Head.LastSeq, stamp(m.AcceptedAt), m.Tail)
+	fmt.Fprintf(w, "meter    %s\nverdict  %s%s\nsigned   segment %d, %d bytes, sequence %d\naccepted %s\ntail     %s\n",
+		m.Meter, orNone(m.Verdict), charge, m.Head.Segment, m.Head.Length, m.Head.LastSeq, stamp(m.AcceptedAt), plural(m.Tail, "unsigned record"))
 	for _, k := range m.Keys {
 		state := "valid"
 		if !k.RevokedAt.IsZero() {
@@ -88,7 +96,7 @@ func printMeter(c *cobra.Command, m *mdms.Status) error {
 		fmt.Fprintf(w, "finding  %s segment %d offset %d: %s\n", f.Code, f.Segment, f.Offset, f.Detail)
 	}
 	for _, a := range m.Alerts {
-		fmt.Fprintf(w, "alert    %s %s, %d times since %s: %s\n", a.Status, a.Kind, a.Count, stamp(a.OpenedAt), a.Detail)
+		fmt.Fprintf(w, "alert    %s %s, %s since %s: %s\n", a.Status, a.Kind, plural(int(a.Count), "time"), stamp(a.OpenedAt), a.Detail)
 	}
 	return nil
 }

@@ -15,12 +15,15 @@ func newRevoke() *cobra.Command {
 		Short:   "Revoke a key: what it sealed and is not accepted yet never will be",
 		Example: "  meterseal mdms revoke --meter FFFFFF-MS0000000001 --key meter1/meter.pem",
 		Args:    cobra.NoArgs,
-		RunE: withMDMS(func(c *cobra.Command, s *mdms.Server, _ []string) error {
+		RunE: func(c *cobra.Command, _ []string) error {
 			id, err := meterFlag(c)
 			if err != nil {
 				return err
 			}
 			path, _ := c.Flags().GetString("key")
+			if path == "" {
+				return usagef("--key PEM is required: the public key to revoke, as the meter was enrolled with it")
+			}
 			pub, err := readPublicKey(path)
 			if err != nil {
 				return err
@@ -29,12 +32,14 @@ func newRevoke() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := s.Revoke(c.Context(), id, key); err != nil {
-				return err
-			}
-			fmt.Fprintf(c.OutOrStdout(), "revoked key %s of meter %s\n", key, id)
-			return nil
-		}),
+			return withMDMS(c, func(s *mdms.Server) error {
+				if err := s.Revoke(c.Context(), id, key); err != nil {
+					return err
+				}
+				fmt.Fprintf(c.OutOrStdout(), "revoked key %s of meter %s\n", key, id)
+				return nil
+			})
+		},
 	}
 	c.Flags().String("meter", "", "meter id (required)")
 	c.Flags().String("key", "", "PEM file with the public key to revoke (required)")

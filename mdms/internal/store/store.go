@@ -12,11 +12,13 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // also the driver "sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // Errors that a caller decides on.
@@ -63,13 +65,38 @@ func Open(ctx context.Context, path, tenant string) (*Store, error) {
 	}
 	if err := migrate(ctx, s.write.db); err != nil {
 		s.write.db.Close()
-		return nil, fmt.Errorf("mdms: store %s: %w", path, err)
+		return nil, fmt.Errorf("mdms: store %s: %w", path, reason(abs, err))
 	}
 	if s.read, err = open(abs, readers, url.Values{"_query_only": {"true"}}); err != nil {
 		s.write.db.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// reason says in words why SQLite cannot open a file: its own error is a number.
+// The file itself is not opened for that: closing it would drop the locks that
+// this process has on it.
+func reason(abs string, err error) error {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	dir := filepath.Dir(abs)
+	switch e.Code() & 0xFF { // the rest is detail
+	case sqlite3.SQLITE_NOTADB:
+		return fmt.Errorf("it is a file of another kind, no SQLite database: %w", err)
+	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:
+	default:
+		return err
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("make its directory first: %w", err)
+	}
+	if info, err := os.Stat(abs); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is no file: name one in it, such as %s", abs, filepath.Join(abs, "mdms.db"))
+	}
+	return fmt.Errorf("this user has to be allowed to write the file and its directory %s: %w", dir, err)
 }
 
 // pool is a database with its statements, each of which is parsed once per
