@@ -164,7 +164,6 @@ func TestNewestSealAloneTakenAway(t *testing.T) {
 	r.record(coverOpened)
 	r.record(coverOpened)
 	older := must(os.ReadFile(filepath.Join(r.logOf(), "seals")))
-	length := r.Status().SignedLength
 	r.record(coverOpened)
 	r.close()
 	write(t, filepath.Join(r.logOf(), "seals"), older) // as a power cut may leave it
@@ -174,7 +173,7 @@ func TestNewestSealAloneTakenAway(t *testing.T) {
 	}
 
 	older = must(os.ReadFile(filepath.Join(r.logOf(), "seals")))
-	length = r.Status().SignedLength
+	length := r.Status().SignedLength
 	r.start()
 	r.record(coverOpened)
 	r.close()

@@ -137,9 +137,6 @@ func (n *Node) Serve(ctx context.Context) error {
 		return errors.New("echonet: node served twice")
 	}
 	defer close(n.stopped)
-	for _, p := range n.ports {
-		_ = p.conn.SetDeadline(time.Time{}) // an earlier node left it in the past
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var readers, others sync.WaitGroup
@@ -165,6 +162,7 @@ func (n *Node) Serve(ctx context.Context) error {
 	others.Wait()
 	for _, p := range n.ports {
 		p.stop()
+		_ = p.conn.SetDeadline(time.Time{}) // as it was before wake
 	}
 	return err
 }

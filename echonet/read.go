@@ -78,7 +78,7 @@ func (n *Node) standBy(ctx context.Context, p *port, r *reader) {
 	p.reading.Unlock()
 	tick := time.NewTicker(standby)
 	defer tick.Stop()
-	for asking := true; asking; {
+	for asking := p.asked.Load() == 0; asking; { // or somebody came too early to read
 		select {
 		case d := <-p.passed:
 			n.datagram(p, r, d.b, d.from)
@@ -135,9 +135,10 @@ func (n *Node) lead(p *port, w *pending) bool {
 }
 
 // answered hands a datagram to the request that it answers, if it is a frame
-// that answers one. f is scratch.
+// that answers one. A notification that answers a request is still to be told of.
+// f is scratch.
 func (n *Node) answered(f *Frame, b []byte, from net.Addr) bool {
-	if len(b) == maxDatagram || n.own(from) || f.UnmarshalBinary(b) != nil || !n.answer(from, f) {
+	if len(b) == maxDatagram || n.own(from) || f.UnmarshalBinary(b) != nil || f.ESV == INF || !n.answer(from, f) {
 		return false
 	}
 	n.count.received.Add(1)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -150,15 +151,11 @@ func TestServeEndsWhileACallerReads(t *testing.T) {
 	_, meter := overUDP(t, echonet.Config{Objects: []echonet.Object{echonet.NewDevice(echonet.LowVoltageMeter, power)}})
 	silent := socket(t).LocalAddr()
 	link := socket(t)
-	other, _ := overUDP(t, echonet.Config{Timeout: 100 * time.Millisecond, Retries: 1000})
 	for range 50 {
 		n := echonet.New(echonet.Config{Links: []echonet.Link{link}, Timeout: time.Hour})
 		ctx, cancel := context.WithCancel(t.Context())
 		served := make(chan error, 1)
 		go func() { served <- n.Serve(ctx) }()
-		if _, err := other.Get(t.Context(), link.LocalAddr(), echonet.NodeProfile, 0xD6); err != nil {
-			t.Fatal(err) // it serves by now
-		}
 		lead(t, n, meter)
 		var asking atomic.Bool
 		failed := make(chan error, 1)
@@ -177,12 +174,16 @@ func TestServeEndsWhileACallerReads(t *testing.T) {
 		if err := <-failed; !errors.Is(err, echonet.ErrStopped) {
 			t.Errorf("got %v, want ErrStopped", err)
 		}
+		if _, err := link.WriteTo(nil, silent); err != nil {
+			t.Errorf("the link after Serve: %v", err)
+		}
 	}
 }
 
 // What answers an INFREQ is a notification, which is Serve's to handle.
 func TestNotificationAnswersWhileCallersRead(t *testing.T) {
 	_, meter := overUDP(t, echonet.Config{Objects: []echonet.Object{echonet.NewDevice(echonet.LowVoltageMeter, power)}})
+	_, second := overUDP(t, echonet.Config{})
 	var heard atomic.Int32
 	n, _ := overUDP(t, echonet.Config{OnNotify: func(net.Addr, echonet.Frame) { heard.Add(1) }})
 	for range 100 {
@@ -192,7 +193,75 @@ func TestNotificationAnswersWhileCallersRead(t *testing.T) {
 			t.Fatalf("%v: %v", ps, err)
 		}
 	}
-	for heard.Load() < 100 {
+	var reading sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	reading.Go(func() { // another caller, who reads for those who ask for notifications
+		for ctx.Err() == nil {
+			if _, err := n.Get(t.Context(), meter, echonet.LowVoltageMeter, 0xE7); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for range 400 {
+		if _, err := n.InfReq(t.Context(), second, echonet.NodeProfile, 0xD5); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(50 * time.Microsecond)
+	}
+	cancel()
+	reading.Wait()
+	deadline := time.Now().Add(time.Minute)
+	for heard.Load() < 500 && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
+	}
+	if got := heard.Load(); got != 500 {
+		t.Errorf("OnNotify heard %d of 500", got)
+	}
+}
+
+// The corpus, answers to nothing and answers that are wrong come while callers
+// read.
+func TestHostilePeersWhileCallersRead(t *testing.T) {
+	objects := []echonet.Object{echonet.NewDevice(echonet.LowVoltageMeter, power)}
+	_, meter := overUDP(t, echonet.Config{Objects: objects})
+	n, at := overUDP(t, echonet.Config{Objects: objects})
+	other, _ := overUDP(t, echonet.Config{})
+	stranger := socket(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	hostile := append([]string{
+		"1081ffff0288010ef0017201e704deadbeef", // answers to what was never asked
+		"108100000288010ef0015201e700", "1081ffff0288010ef0017301e704deadbeef", "1081ffff0288010ef0017401e704deadbeef",
+		strings.Repeat("ff", 4096), strings.Repeat("00", 5000),
+	}, corpus...)
+	wg.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			stranger.WriteTo(unhex(t, hostile[i%len(hostile)]), at)
+			for tid := range 8 { // guesses at the next request
+				f := echonet.Frame{TID: uint16(i*8 + tid), SEOJ: echonet.LowVoltageMeter, DEOJ: echonet.Controller, ESV: echonet.GetRes, Properties: []echonet.Property{{EPC: 0xE7, EDT: []byte{9}}}}
+				b, _ := f.AppendBinary(nil)
+				stranger.WriteTo(b, at)
+			}
+			time.Sleep(100 * time.Microsecond)
+		}
+	})
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			if _, err := other.Get(t.Context(), at, echonet.LowVoltageMeter, 0xE7); err != nil {
+				t.Errorf("the node does not serve: %v", err)
+			}
+		}
+	})
+	for range 1000 {
+		ps, err := n.Get(t.Context(), meter, echonet.LowVoltageMeter, 0xE7)
+		if err != nil || len(ps) != 1 || !bytes.Equal(ps[0].EDT, power.Value) {
+			t.Errorf("%v: %v", ps, err)
+			break
+		}
+	}
+	cancel()
+	wg.Wait()
+	if leads := echonet.Leads(n); leads < 50 {
+		t.Errorf("callers have read %d times: this test shows little", leads)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 )
 
@@ -210,7 +211,9 @@ func (n *Node) attempt(ctx context.Context, p *port, to net.Addr, b []byte, w *p
 	err := p.send(b, to, sent)
 	switch {
 	case sent != nil: // the error comes by the channel
-	case err != nil && !mayBeSent(err):
+	case errors.Is(err, os.ErrDeadlineExceeded): // of wake
+		return Frame{}, ErrStopped
+	case err != nil:
 		n.count.writeErrors.Add(1)
 		return Frame{}, err
 	case w.sent.ESV == SetI:
