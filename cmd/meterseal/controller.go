@@ -24,7 +24,7 @@ directory until the MDMS has taken it.
 Without --meter it finds the meters of the local network. It listens on port
 3610 of all addresses, as meters expect; for a meter on loopback a free port of
 loopback does.`,
-		Example: `  meterseal controller --state hems --mdms http://127.0.0.1:8288 --meter 127.0.0.2
+		Example: `  meterseal controller --state hems --mdms http://127.0.0.1:8288 --meter 127.0.0.2 --collect-every 1s
   meterseal controller read --meter 192.168.1.20
   meterseal controller collect --meter 192.168.1.20 -o evidence.mseal
   meterseal controller --port /dev/serial/by-id/usb-ROHM_BP35A1 --credentials routeb.toml --mdms https://mdms.example
@@ -43,7 +43,7 @@ loopback does.`,
 	f.String("tls-cert", "", "PEM file with our certificate chain, by which the MDMS knows us")
 	f.String("tls-key", "", "PEM file with the certificate's private key")
 	f.Duration("poll", time.Minute, "time between two readings")
-	f.Duration("collect-every", 5*time.Minute, "time between two looks for new evidence, beside those that announcements cause")
+	f.Duration("collect-every", 5*time.Minute, "time between two looks for new evidence, beside those that announcements cause; on loopback none arrive")
 	f.String("metrics", "", "ADDR:PORT on loopback for Prometheus metrics at /metrics; default none")
 	f.String("config", "", "TOML file with flags")
 	portFlags(c)
@@ -53,6 +53,9 @@ loopback does.`,
 
 func runController(c *cobra.Command, _ []string) error {
 	f := c.Flags()
+	if err := positive(c, "poll", "collect-every", "dial-timeout"); err != nil {
+		return err
+	}
 	cfg := controller.Config{}
 	cfg.MDMS, _ = f.GetString("mdms")
 	cfg.PollEvery, _ = f.GetDuration("poll")
@@ -60,6 +63,11 @@ func runController(c *cobra.Command, _ []string) error {
 	var err error
 	if cfg.HTTP, err = mdmsClient(c); err != nil {
 		return err
+	}
+	if cfg.MDMS != "" { // before anything is opened that the error would leave behind
+		if _, err := controller.NewClient(cfg.MDMS, cfg.HTTP); err != nil {
+			return usagef("--mdms: %w", err)
+		}
 	}
 	if dir, _ := f.GetString("state"); dir != "" {
 		if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -38,6 +38,7 @@ func newControllerCollect() *cobra.Command {
 	}
 	c.Flags().StringP("output", "o", "", "file to write, - for standard output; default ID.mseal")
 	c.Flags().Bool("tail", false, "include the unsigned records after the newest seal")
+	patienceFlag(c)
 	return c
 }
 

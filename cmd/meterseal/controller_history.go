@@ -32,6 +32,7 @@ func newControllerHistory() *cobra.Command {
 	}
 	c.Flags().Int("day", 0, "days before the meter's today, 0 to 99")
 	c.Flags().Bool("json", false, "print JSON")
+	patienceFlag(c)
 	return c
 }
 

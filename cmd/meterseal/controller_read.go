@@ -38,6 +38,7 @@ func newControllerRead() *cobra.Command {
 		},
 	}
 	c.Flags().Bool("json", false, "print JSON")
+	patienceFlag(c)
 	return c
 }
 

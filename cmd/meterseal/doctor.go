@@ -13,7 +13,7 @@ import (
 )
 
 func newDoctor() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "doctor (--port TTY --credentials FILE | --meter HOST[:PORT])",
 		Short: "Try everything once, step by step, and say what to do about what fails",
 		Long: `Try everything once, step by step: open the port, identify the dongle, scan, join,
@@ -23,6 +23,8 @@ with what to do about it.`,
 		Args:    cobra.NoArgs,
 		RunE:    runDoctor,
 	}
+	patienceFlag(c)
+	return c
 }
 
 func runDoctor(c *cobra.Command, _ []string) error {

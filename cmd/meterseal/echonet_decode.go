@@ -15,7 +15,7 @@ func newEchonetDecode() *cobra.Command {
 		Use:     "decode HEX",
 		Short:   "Explain a frame field by field",
 		Example: "  meterseal echonet decode 1081000102880105ff017201e704000001f8\n  meterseal echonet decode 10 81 00 01 02 88 01 05 ff 01 72 01 e7 04 00 00 01 f8",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    wants("HEX..."),
 		RunE: func(c *cobra.Command, args []string) error {
 			b, err := hex.DecodeString(strings.NewReplacer(" ", "", ":", "", "\n", "").Replace(strings.Join(args, "")))
 			if err != nil {

@@ -18,7 +18,7 @@ func newEchonetGet() *cobra.Command {
 		Short: "Read properties, by default all that the object says it has",
 		Example: `  meterseal echonet get 127.0.0.2 028801 E7 E0
   meterseal echonet get 192.168.1.20 0ef001 --json`,
-		Args: cobra.MinimumNArgs(2),
+		Args: wants("HOST[:PORT]", "OBJECT", "[EPC...]"),
 		RunE: func(c *cobra.Command, args []string) error {
 			peer, eoj, err := objectArgs(args)
 			if err != nil {

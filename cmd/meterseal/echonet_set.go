@@ -17,7 +17,7 @@ func newEchonetSet() *cobra.Command {
 		Use:     "set HOST[:PORT] OBJECT EPC=HEX...",
 		Short:   "Write properties (SetC) and wait for the answer",
 		Example: "  meterseal echonet set 127.0.0.2 028801 E5=01",
-		Args:    cobra.MinimumNArgs(3),
+		Args:    wants("HOST[:PORT]", "OBJECT", "EPC=HEX..."),
 		RunE: func(c *cobra.Command, args []string) error {
 			peer, eoj, err := objectArgs(args)
 			if err != nil {
@@ -48,7 +48,11 @@ func newEchonetSet() *cobra.Command {
 				if err != nil {
 					return explainNoAnswer(err)
 				}
-				fmt.Fprintf(c.OutOrStdout(), "written: %d properties\n", len(ps))
+				var epcs []byte
+				for _, p := range ps {
+					epcs = append(epcs, p.EPC)
+				}
+				fmt.Fprintf(c.OutOrStdout(), "written: % X\n", epcs)
 				return nil
 			})
 		},

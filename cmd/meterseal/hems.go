@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -44,7 +46,9 @@ func openHEMS(c *cobra.Command, cfg controller.Config, steps func(routeb.Status)
 		return nil, err
 	}
 	id := echonet.Identity{Product: "METERSEAL", Serial: "HEMS"}
+	each := patience(c) / 4 // so that a datagram that is lost can be sent again
 	h.node = echonet.New(echonet.Config{
+		Timeout: each, TimeoutMany: each,
 		Links: h.links, Objects: []echonet.Object{echonet.NewController(id)}, Identity: id, Logger: log,
 		OnNotify: func(from net.Addr, f echonet.Frame) { h.Notify(from, f) },
 	})
@@ -117,11 +121,69 @@ func (h *hems) once(ctx context.Context, f func(context.Context) error) error {
 	return together(ctx, h.node.Serve, f)
 }
 
+// patienceFlag is the flag of commands that ask one meter and end.
+func patienceFlag(c *cobra.Command) {
+	c.Flags().Duration("timeout", 10*time.Second, "give a meter up that has answered nothing for so long; with --port the longer times of AIF 1.01, 2.4.2 hold")
+}
+
+// patience returns how long a meter of the network may answer nothing: 0 behind a
+// dongle, and in a daemon, where the times of the meter-HEMS interface hold.
+func patience(c *cobra.Command) time.Duration {
+	if port, _ := c.Flags().GetString("port"); port != "" || c.Flags().Lookup("timeout") == nil {
+		return 0
+	}
+	d, _ := c.Flags().GetDuration("timeout")
+	return d
+}
+
+// whileItAnswers runs f, and ends it when the node has had no answer for the time
+// that patience allows.
+func (h *hems) whileItAnswers(ctx context.Context, c *cobra.Command, m controller.Meter, f func(context.Context) error) error {
+	limit := patience(c)
+	if limit == 0 {
+		return f(ctx)
+	}
+	if asJSON, _ := c.Flags().GetBool("json"); !asJSON {
+		fmt.Fprintf(c.ErrOrStderr(), "asking the meter at %s; up to %v for an answer\n", m.Addr, limit)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		tick := time.NewTicker(max(limit/50, time.Millisecond))
+		defer tick.Stop()
+		answered, since := uint64(0), time.Now()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case now := <-tick.C:
+				if n := h.node.Stats().Matched; n != answered {
+					answered, since = n, now
+				} else if now.Sub(since) >= limit {
+					cancel(echonet.ErrTimeout)
+				}
+			}
+		}
+	}()
+	err := f(ctx)
+	if err != nil && (errors.Is(err, echonet.ErrTimeout) || errors.Is(context.Cause(ctx), echonet.ErrTimeout)) {
+		return fmt.Errorf("the meter at %s does not answer: is it up, is the address right, "+
+			"and does it answer to port 3610 while we listen on another? (%w)", m.Addr, echonet.ErrTimeout)
+	}
+	return err
+}
+
 // withMeter runs f with the one meter that the flags name, for a command that
 // does something once. steps is as for openHEMS.
 func withMeter(c *cobra.Command, cfg controller.Config, steps func(routeb.Status),
 	f func(context.Context, *hems, controller.Meter) error,
 ) error {
+	if err := positive(c, "timeout", "dial-timeout"); err != nil {
+		return err
+	}
+	if c.Flags().Changed("port") && c.Flags().Changed("timeout") {
+		return usagef("--timeout is for a meter of the network: with --port the times of AIF 1.01, 2.4.2 hold")
+	}
 	h, err := openHEMS(c, cfg, steps)
 	if err != nil {
 		return err
@@ -130,7 +192,10 @@ func withMeter(c *cobra.Command, cfg controller.Config, steps func(routeb.Status
 		closeLinks(h.links)
 		return usagef("--meter HOST[:PORT] is required, once, or --port TTY; \"meterseal controller discover\" finds meters")
 	}
-	return h.once(c.Context(), func(ctx context.Context) error { return f(ctx, h, h.meters[0]) })
+	return h.once(c.Context(), func(ctx context.Context) error {
+		m := h.meters[0]
+		return h.whileItAnswers(ctx, c, m, func(ctx context.Context) error { return f(ctx, h, m) })
+	})
 }
 
 // mdmsClient makes the HTTP client that speaks to the MDMS.

@@ -19,7 +19,7 @@ func newMeterEvent() *cobra.Command {
 number or name of the log (standard, fraud, disconnector, m-bus, power-quality,
 communication, security); it defaults to standard. 0xF0/6 asks for a seal now.`,
 		Example: "  meterseal meter event --state meter1 fraud/40\n  meterseal meter event --state meter1 4/77 --payload 00e6",
-		Args:    cobra.ExactArgs(1),
+		Args:    wants("[CLASS/]CODE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			dir, err := stateDir(c)
 			if err != nil {

@@ -114,6 +114,21 @@ func prepare(c *cobra.Command) {
 	}
 }
 
+// wants is the Args of a command with these arguments: one in brackets may be
+// left out, and the last may come several times if its name has "...".
+func wants(names ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		last := names[len(names)-1]
+		switch n := len(args); {
+		case n < len(names) && !(strings.HasPrefix(names[n], "[") && strings.HasSuffix(names[n], "]")):
+			return fmt.Errorf("%s is missing", names[n])
+		case n > len(names) && !strings.Contains(last, "..."):
+			return fmt.Errorf("%q is one argument too many: want %s", args[len(names)], strings.Join(names, " "))
+		}
+		return nil
+	}
+}
+
 func descendants(c *cobra.Command) []*cobra.Command {
 	all := []*cobra.Command{c}
 	for _, sub := range c.Commands() {

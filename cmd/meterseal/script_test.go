@@ -38,7 +38,13 @@ func TestCommands(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("GORACE", os.Getenv("GORACE"))
 			e.Defer(func() { endLeftovers(e.WorkDir) })
-			return os.CopyFS(filepath.Join(e.WorkDir, "evidence"), evidence.Files)
+			readme, err := os.ReadFile("../../README.md")
+			if err != nil {
+				return err
+			}
+			return errors.Join(
+				os.WriteFile(filepath.Join(e.WorkDir, "README.md"), readme, 0o600),
+				os.CopyFS(filepath.Join(e.WorkDir, "evidence"), evidence.Files))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "await": await, "capture": capture, "fetch": fetch},
 	})

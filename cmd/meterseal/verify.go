@@ -39,7 +39,7 @@ verdicts are those of docs/verdicts.md.`,
 		Example: `  meterseal verify evidence.mseal --key meter1.pem
   meterseal verify evidence.mseal --root utility-ca.pem --meter FFFFFF-MS0000000001
   meterseal verify evidence.mseal --key meter1.pem --head last.seal --json`,
-		Args: cobra.ExactArgs(1),
+		Args: wants("FILE.mseal"),
 		RunE: runVerify,
 	}
 	f := c.Flags()
@@ -74,8 +74,11 @@ func runVerify(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if len(raw) > eventlog.MaxBundle { // the rest was not read, and its length is not known
+		report.Findings = []verify.Finding{{Code: verify.FindBundle, Detail: fmt.Sprintf("more than %d bytes, the most that a bundle has", eventlog.MaxBundle)}}
+	}
 	if asJSON, _ := c.Flags().GetBool("json"); asJSON {
-		err = printJSON(c.OutOrStdout(), report)
+		err = printJSON(c.OutOrStdout(), reportJSON{report, known(&report.Meter), known(&report.Key)})
 	} else {
 		err = printReport(c.OutOrStdout(), report)
 	}
@@ -87,6 +90,21 @@ func runVerify(c *cobra.Command, args []string) error {
 		return errNotIntact
 	}
 	return nil
+}
+
+// reportJSON is a report without the meter and the key that it does not know.
+type reportJSON struct {
+	*verify.Report
+	Meter *eventlog.MeterID `json:"meter,omitempty"`
+	Key   *eventlog.KeyID   `json:"key,omitempty"`
+}
+
+// known returns nil for a zero value.
+func known[T comparable](v *T) *T {
+	if *v == *new(T) {
+		return nil
+	}
+	return v
 }
 
 // readBundle reads a bundle from a file, or from stdin for "-", up to the size
@@ -133,7 +151,8 @@ func fillInput(c *cobra.Command, in *verify.Input, malformed error) error {
 	case rootFile != "" && meterText == "":
 		return usagef("--root needs --meter: a chain proves a key, the meter id says whose it must be")
 	case rootFile != "" && malformed != nil:
-		return malformed
+		_, err := readRoots(rootFile)
+		return err // whoever signed it: it is malformed
 	case rootFile != "":
 		pub, err = keyFromChain(in.Bundle, rootFile, in.Registration.Meter)
 	default:
@@ -207,24 +226,9 @@ func verifyMemory(c *cobra.Command, in *verify.Input) error {
 // keyFromChain takes the leaf's key of the bundle's certificate chain, if the
 // chain leads to the root and the leaf's serial number is the meter id.
 func keyFromChain(bundle *eventlog.Bundle, rootFile string, meter eventlog.MeterID) (*ecdsa.PublicKey, error) {
-	text, err := os.ReadFile(rootFile)
+	roots, err := readRoots(rootFile)
 	if err != nil {
-		return nil, fmt.Errorf("root certificate: %w", err)
-	}
-	roots := x509.NewCertPool()
-	for rest := text; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("root certificate: %s: %w", rootFile, err)
-		}
-		roots.AddCert(cert)
-	}
-	if roots.Equal(x509.NewCertPool()) {
-		return nil, fmt.Errorf("root certificate: %s has no PEM block CERTIFICATE", rootFile)
+		return nil, err
 	}
 	chain, err := x509.ParseCertificates(bundle.Chain)
 	if err != nil {
@@ -249,6 +253,30 @@ func keyFromChain(bundle *eventlog.Bundle, rootFile string, meter eventlog.Meter
 		return nil, fmt.Errorf("the certificate holds a %T, want a key on P-256", leaf.PublicKey)
 	}
 	return pub, nil
+}
+
+// readRoots reads root certificates from a PEM file.
+func readRoots(path string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("root certificate: %w", err)
+	}
+	roots := x509.NewCertPool()
+	for rest := text; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("root certificate: %s: %w", path, err)
+		}
+		roots.AddCert(cert)
+	}
+	if roots.Equal(x509.NewCertPool()) {
+		return nil, fmt.Errorf("root certificate: %s has no PEM block CERTIFICATE", path)
+	}
+	return roots, nil
 }
 
 // missing says which segments are missing, and whose word that is.
@@ -278,7 +306,7 @@ func printReport(w io.Writer, r *verify.Report) error {
 	if r.SignedLength > 0 {
 		line("as of", "sequence %d, %s by the meter's clock", r.LastSeq, r.AsOf.Format(time.RFC3339))
 		line("signed", "segment %d, %d bytes", r.Segment, r.SignedLength)
-		line("tail", "%d unsigned records", r.Tail)
+		line("tail", "%s", plural(r.Tail, "unsigned record"))
 	} else {
 		line("as of", "nothing: no signature holds")
 	}
