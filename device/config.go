@@ -172,8 +172,17 @@ func rising(clock func() time.Duration) func() time.Duration {
 	}
 }
 
-// minSegment leaves room for a header, a few records and SEGMENT_END.
-const minSegment = 4096
+// Bounds of Config.SegmentSize, in bytes. The lower one leaves room for a header,
+// a few records and SEGMENT_END. The upper one is half a bundle, which a segment
+// has to fit into, and is not demanded of it by Open.
+const (
+	MinSegmentSize = 4096
+	MaxSegmentSize = eventlog.MaxBundle / 2
+)
+
+// MinStoreSize returns a Config.StoreSize, in bytes, that is enough for segments
+// of that size with the default reserve.
+func MinStoreSize(segmentSize int64) int64 { return (32*segmentSize + 6) / 7 }
 
 func (c *Config) check() error {
 	switch {
@@ -187,8 +196,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("device: release %q: want F or R", c.Release)
 	case len(c.Product) > 12:
 		return fmt.Errorf("device: product code %q: at most 12 characters", c.Product)
-	case c.SegmentSize < minSegment:
-		return fmt.Errorf("device: segment size %d: at least %d bytes", c.SegmentSize, minSegment)
+	case c.SegmentSize < MinSegmentSize:
+		return fmt.Errorf("device: segment size %d: at least %d bytes", c.SegmentSize, MinSegmentSize)
 	case c.Reserve < 0 || c.Reserve >= c.StoreSize:
 		return fmt.Errorf("device: reserve of %d bytes in a store of %d", c.Reserve, c.StoreSize)
 	case c.StoreSize-c.Reserve < 4*c.SegmentSize:

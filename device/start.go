@@ -34,6 +34,15 @@ func (m *Meter) load() (born bool, err error) {
 	if born && s.Meter != m.cfg.Meter {
 		return false, fmt.Errorf("%w: %v, not %v", ErrOtherMeter, s.Meter, m.cfg.Meter)
 	}
+	if !born {
+		logged, sealed, err := LoggedMeter(m.cfg.Dir)
+		if err != nil {
+			return false, err
+		}
+		if sealed && logged != (eventlog.MeterID{}) && logged != m.cfg.Meter {
+			return false, fmt.Errorf("%w: its log is that of %v, not of %v", ErrOtherMeter, logged, m.cfg.Meter)
+		}
+	}
 	m.state = s
 	home := &m.cfg.Household
 	home.Seed = cmp.Or(home.Seed, seedOf(m.cfg.Meter))

@@ -58,21 +58,28 @@ func loadState(dir durable.FS) (s state, born bool, err error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&s); err != nil {
-		return state{}, false, fmt.Errorf("device: state file %s: %w", stateName, err)
+		return state{}, false, damaged(err)
 	}
 	switch {
 	case d.More():
-		return state{}, false, fmt.Errorf("device: state file %s: something follows the state", stateName)
+		return state{}, false, damaged(errors.New("something follows the state"))
 	case s.Version != stateVersion:
 		return state{}, false, fmt.Errorf("device: state file %s: version %d, this program knows %d", stateName, s.Version, stateVersion)
 	case !echonet.ValidLocation(s.Location):
-		return state{}, false, fmt.Errorf("device: state file %s: installation location % X", stateName, s.Location)
+		return state{}, false, damaged(fmt.Errorf("installation location % X", s.Location))
 	}
 	if _, err := s.publicKey(); err != nil {
-		return state{}, false, fmt.Errorf("device: state file %s: %w", stateName, err)
+		return state{}, false, damaged(err)
 	}
 	s.Policy = eventlog.NewPolicy(s.Policy.Version, s.Policy.Specific...)
 	return s, true, nil
+}
+
+// damaged says what to do about a state file that cannot be read. It is written
+// whole or not at all, so that no power cut explains it.
+func damaged(err error) error {
+	return fmt.Errorf("device: state file %s is damaged: %w: put a copy of it back, or move it away and start again, "+
+		"which says how to go on without it", stateName, err)
 }
 
 // save makes the state durable.

@@ -58,8 +58,8 @@ func saveCollected(c *cobra.Command, got controller.Collected) error {
 		return fmt.Errorf("collect: %w", err)
 	}
 	if path != "-" {
-		fmt.Fprintf(c.OutOrStdout(), "wrote %s: meter %s, %d segments, %d log bytes in %d round trips\n",
-			path, got.Bundle.Meter, len(got.Bundle.Parts), got.Stats.Bytes, got.Stats.RoundTrips)
+		fmt.Fprintf(c.OutOrStdout(), "wrote %s: meter %s, %s, %d log bytes in %s\n",
+			path, got.Bundle.Meter, plural(len(got.Bundle.Parts), "segment"), got.Stats.Bytes, plural(got.Stats.RoundTrips, "round trip"))
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/eventlog"
-	"github.com/meterseal/meterseal/secureelement/soft"
 )
 
 func newKey() *cobra.Command {
@@ -27,9 +26,6 @@ func schemeFlag(c *cobra.Command) (eventlog.Scheme, error) {
 	}
 	return scheme, nil
 }
-
-// moduleSetup is the module of a command that ends at once: it logs nothing.
-func moduleSetup(c *cobra.Command) (soft.Config, error) { return moduleConfig(c, nil, c.ErrOrStderr()) }
 
 // writeFile writes what a command makes to the file that -o names, or to
 // stdout.

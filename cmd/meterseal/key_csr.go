@@ -3,10 +3,13 @@ package main
 import (
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/secureelement"
 	"github.com/meterseal/meterseal/secureelement/soft"
 )
 
@@ -22,11 +25,14 @@ func newKeyCSR() *cobra.Command {
 			if err != nil {
 				return usagef("--meter: %w", err)
 			}
-			cfg, err := moduleSetup(c)
+			cfg, err := moduleConfig(c, nil, false)
 			if err != nil {
 				return err
 			}
 			m, err := soft.Open(c.Context(), cfg)
+			if errors.Is(err, secureelement.ErrBusy) {
+				return fmt.Errorf("%w: a meter runs there, and alone may use the module: stop it first", err)
+			}
 			if err != nil {
 				return err
 			}

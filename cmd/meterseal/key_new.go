@@ -21,7 +21,7 @@ func newKeyNew() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cfg, err := moduleSetup(c)
+			cfg, err := moduleConfig(c, nil, true)
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/meterseal/meterseal/device"
 	"github.com/meterseal/meterseal/echonet"
 	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/secureelement"
 )
 
 // keyName is the file below the state directory with the meter's public key.
@@ -51,8 +53,8 @@ one.`,
 	f.String("reply", "auto", "port that answers go to: auto, 3610, or source")
 	f.StringSlice("announce", nil, "ADDR:PORT that gets notifications too")
 	f.Int("solar", 4000, "peak power of the panels on the roof in W, 0 for none")
-	f.Int64("segment-size", 1<<20, "size of a log segment in bytes")
-	f.Int64("store-size", 64<<20, "size of the log in bytes, all segments")
+	f.Int64("segment-size", 1<<20, fmt.Sprintf("size of a log segment in bytes, %d to %d", device.MinSegmentSize, device.MaxSegmentSize))
+	f.Int64("store-size", 64<<20, "size of the log in bytes, all segments; room for four of them and an eighth of reserve at least")
 	f.String("config", "", "TOML file with flags")
 	c.AddCommand(newMeterEvent())
 	return c
@@ -67,7 +69,14 @@ func runMeter(c *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	soft, err := moduleConfig(c, cfg.Logger, c.ErrOrStderr())
+	first, err := chooseMeter(&cfg)
+	if err != nil {
+		return err
+	}
+	if !first {
+		scheme = 0 // the log has its key
+	}
+	soft, err := moduleConfig(c, cfg.Logger, first)
 	if err != nil {
 		return err
 	}
@@ -78,15 +87,14 @@ func runMeter(c *cobra.Command, _ []string) error {
 	}
 	defer closeLinks(links)
 	module, err := openModule(c.Context(), soft, scheme)
+	if errors.Is(err, secureelement.ErrBusy) {
+		return fmt.Errorf("%w: a meter runs on %s already, or another command", err, cfg.Dir)
+	}
 	if err != nil {
 		return err
 	}
 	defer module.Close()
 	cfg.Module = module
-	first, err := chooseMeter(&cfg)
-	if err != nil {
-		return err
-	}
 	m, err := device.Open(c.Context(), cfg)
 	if err != nil {
 		return err
@@ -184,18 +192,39 @@ func meterConfig(c *cobra.Command) (device.Config, echonet.ListenConfig, error) 
 		}
 		cfg.Announce = append(cfg.Announce, addr)
 	}
-	cfg.Household.SolarWatts, _ = f.GetInt("solar")
-	if cfg.Household.SolarWatts == 0 {
-		cfg.Household.SolarWatts = -1
+	if err := meterSizes(c, &cfg); err != nil {
+		return cfg, none, err
 	}
-	cfg.SegmentSize, _ = f.GetInt64("segment-size")
-	cfg.StoreSize, _ = f.GetInt64("store-size")
 	addrs, _ := f.GetStringSlice("listen")
 	return cfg, echonet.ListenConfig{Addrs: addrs}, nil
 }
 
+// meterSizes reads the flags that are numbers.
+func meterSizes(c *cobra.Command, cfg *device.Config) error {
+	f := c.Flags()
+	watts, _ := f.GetInt("solar")
+	switch {
+	case watts < 0:
+		return usagef("--solar %d: want 0 for none, or the peak power in W", watts)
+	case watts == 0:
+		watts = -1
+	}
+	cfg.Household.SolarWatts = watts
+	cfg.SegmentSize, _ = f.GetInt64("segment-size")
+	if cfg.SegmentSize < device.MinSegmentSize || cfg.SegmentSize > device.MaxSegmentSize {
+		return usagef("--segment-size %d: want %d to %d bytes", cfg.SegmentSize, device.MinSegmentSize, device.MaxSegmentSize)
+	}
+	cfg.StoreSize, _ = f.GetInt64("store-size")
+	if least := device.MinStoreSize(cfg.SegmentSize); cfg.StoreSize < least {
+		return usagef("--store-size %d: want at least %d bytes for segments of %d", cfg.StoreSize, least, cfg.SegmentSize)
+	}
+	return nil
+}
+
 // chooseMeter settles the meter id: that of the state directory, else --id,
-// else a random one. first says that no meter was started there before.
+// else a random one. first says that no meter was started there before. Where
+// only the state file is gone, --id has to name the meter of the log: it goes on
+// without what the file remembered, which is not done unasked.
 func chooseMeter(cfg *device.Config) (first bool, err error) {
 	stored, ok, err := device.StoredMeter(cfg.Dir)
 	switch {
@@ -205,10 +234,25 @@ func chooseMeter(cfg *device.Config) (first bool, err error) {
 		return false, usagef("--id %s: the state directory %s is that of meter %s", cfg.Meter, cfg.Dir, stored)
 	case ok:
 		cfg.Meter = stored
+		return false, nil
+	}
+	logged, sealed, err := device.LoggedMeter(cfg.Dir)
+	switch {
+	case err != nil:
+		return false, err
+	case sealed && cfg.Meter == (eventlog.MeterID{}):
+		id := "ID, that of its enrolment"
+		if logged != (eventlog.MeterID{}) {
+			id = logged.String()
+		}
+		return false, fmt.Errorf("the state file of %s is missing, and there is a sealed log: put meter.json back. Or start once with --id %s, and with "+
+			"--specific and --profile as before: the log goes on, but the household's registers begin at zero", cfg.Dir, id)
+	case sealed && logged != (eventlog.MeterID{}) && cfg.Meter != logged:
+		return false, usagef("--id %s: the log in %s is that of meter %s", cfg.Meter, cfg.Dir, logged)
 	case cfg.Meter == (eventlog.MeterID{}):
 		cfg.Meter, err = randomMeter()
 	}
-	return !ok, err
+	return !sealed, err
 }
 
 // randomMeter makes a meter id of the experimental manufacturer code FFFFFF.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/meterseal/meterseal/device"
 	"github.com/meterseal/meterseal/eventlog"
 	"github.com/meterseal/meterseal/internal/durable"
 	"github.com/meterseal/meterseal/secureelement/soft"
@@ -55,9 +56,9 @@ func stateDir(c *cobra.Command) (string, error) {
 	return dir, nil
 }
 
-// moduleConfig reads the flags of moduleFlags. warn gets what the operator
-// should know about the passphrase.
-func moduleConfig(c *cobra.Command, log *slog.Logger, warn io.Writer) (soft.Config, error) {
+// moduleConfig reads the flags of moduleFlags. Only if mayMake may key and
+// passphrase be missing: a passphrase is then generated, if none is given.
+func moduleConfig(c *cobra.Command, log *slog.Logger, mayMake bool) (soft.Config, error) {
 	state, err := stateDir(c)
 	if err != nil {
 		return soft.Config{}, err
@@ -67,19 +68,41 @@ func moduleConfig(c *cobra.Command, log *slog.Logger, warn io.Writer) (soft.Conf
 	if !ok {
 		return soft.Config{}, usagef("--module %q: this build has soft: only", uri)
 	}
-	if dir == "" {
+	own := dir == ""
+	if own {
 		dir = filepath.Join(state, moduleDir)
 	}
-	pass, err := passphrase(c, filepath.Join(state, passphraseName), warn)
+	has, err := soft.HasKey(dir)
+	switch {
+	case err != nil:
+		return soft.Config{}, err
+	case !has && (own || !mayMake) && holdsLog(state):
+		return soft.Config{}, fmt.Errorf("no key in %s, and %s holds a log that a key has sealed: put the key back, or name its place with --module. "+
+			"If it is lost, start another meter with --state NEWDIR and enrol that", dir, state)
+	case !has && !mayMake:
+		return soft.Config{}, fmt.Errorf("no key in %s; \"meterseal key new --state %s\" makes one", dir, state)
+	}
+	pass, err := passphrase(c, filepath.Join(state, passphraseName), dir)
 	if err != nil {
 		return soft.Config{}, err
 	}
 	return soft.Config{Dir: dir, Passphrase: pass, Logger: log}, nil
 }
 
-// passphrase chooses where the passphrase of a soft module comes from. If it
-// is given nowhere, one is generated into the file own at the first use.
-func passphrase(c *cobra.Command, own string, warn io.Writer) (func() (soft.Secret, error), error) {
+// holdsLog reports whether a meter has a log in the state directory, whole or
+// not.
+func holdsLog(state string) bool {
+	if _, stored, err := device.StoredMeter(state); stored || err != nil {
+		return true
+	}
+	_, sealed, err := device.LoggedMeter(state)
+	return sealed || err != nil
+}
+
+// passphrase chooses where the passphrase of the soft module in dir comes from.
+// If it is given nowhere, one is generated into the file own before there is a
+// key.
+func passphrase(c *cobra.Command, own, dir string) (func() (soft.Secret, error), error) {
 	if path, _ := c.Flags().GetString("passphrase-file"); path != "" {
 		return soft.PassphraseFile(path), checkSecretFile(path)
 	}
@@ -101,18 +124,19 @@ func passphrase(c *cobra.Command, own string, warn io.Writer) (func() (soft.Secr
 	if err := os.MkdirAll(filepath.Dir(own), 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
-	if err := generatePassphrase(own); err != nil {
+	if err := generatePassphrase(own, dir); err != nil {
 		return nil, fmt.Errorf("passphrase: %w", err)
 	}
-	fmt.Fprintf(warn, "warning: no passphrase was given; one was generated in %s. Key and passphrase lie together now, so the "+
+	fmt.Fprintf(c.ErrOrStderr(), "warning: no passphrase was given; one was generated in %s. Key and passphrase lie together now, so the "+
 		"encryption protects a backup of one of them only. Give --passphrase-file to keep them apart.\n", own)
 	return soft.PassphraseFile(own), nil
 }
 
 // generatePassphrase writes a random passphrase to a new file, durably: a key
-// that is sealed with it must not outlive it. Of two first starts at once one
-// takes what the other has made.
-func generatePassphrase(path string) error {
+// that is sealed with it must not outlive it, and one that is there in keyDir was
+// sealed with another. Of two first starts at once one takes what the other has
+// made.
+func generatePassphrase(path, keyDir string) error {
 	dir := filepath.Dir(path)
 	lock, err := durable.Lock(dir)
 	if err != nil {
@@ -121,6 +145,13 @@ func generatePassphrase(path string) error {
 	defer lock.Close()
 	if fileExists(path) {
 		return nil
+	}
+	switch has, err := soft.HasKey(keyDir); {
+	case err != nil:
+		return err
+	case has:
+		return fmt.Errorf("%s is missing, and without it the key in %s cannot be opened: put it back, or give --passphrase-file. "+
+			"If it is lost so is the key: start another meter with --state NEWDIR and enrol that", path, keyDir)
 	}
 	random := make([]byte, 20)
 	if _, err := rand.Read(random); err != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 
@@ -110,8 +112,26 @@ func prepare(c *cobra.Command) {
 		if err := fillFlags(c); err != nil {
 			return usageError{err}
 		}
-		return inner(c, args)
+		err := inner(c, args)
+		if f := c.Flags().Lookup("state"); f != nil {
+			err = withOwner(err, f.Value.String())
+		}
+		return err
 	}
+}
+
+// withOwner adds to an error what to do if it is that this user may not use the
+// state directory.
+func withOwner(err error, dir string) error {
+	var path *fs.PathError
+	if dir == "" || !errors.As(err, &path) || !errors.Is(path, fs.ErrPermission) {
+		return err
+	}
+	inside, rerr := filepath.Rel(filepath.Clean(dir), path.Path)
+	if rerr != nil || inside == ".." || strings.HasPrefix(inside, ".."+string(filepath.Separator)) {
+		return err // it is about something else
+	}
+	return fmt.Errorf("%w: run this as the user to whom %s belongs", err, dir)
 }
 
 // wants is the Args of a command with these arguments: one in brackets may be

@@ -22,6 +22,12 @@ func TestNoKeyYet(t *testing.T) {
 		if !errors.Is(err, soft.ErrNoKey) || !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("Open: %v, want ErrNoKey", err)
 		}
+		if has, err := soft.HasKey(dir); has || err != nil {
+			t.Errorf("HasKey: %t, %v", has, err)
+		}
+	}
+	if has, err := soft.HasKey(newKey(t, eventlog.SchemeDigest).Dir); !has || err != nil {
+		t.Errorf("HasKey of a key: %t, %v", has, err)
 	}
 }
 

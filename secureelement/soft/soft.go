@@ -173,6 +173,18 @@ func Create(ctx context.Context, c Config, scheme eventlog.Scheme) error {
 	return nil
 }
 
+// HasKey reports whether a directory holds a key. It starts no process.
+func HasKey(dir string) (bool, error) {
+	switch _, err := os.Lstat(filepath.Join(dir, keyName)); {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	default:
+		return false, fmt.Errorf("soft: %w", err)
+	}
+}
+
 // Secret is a passphrase. It prints as "[secret]", whatever the verb.
 type Secret []byte
 
