@@ -14,10 +14,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 
 	"github.com/meterseal/meterseal/routeb"
 	"github.com/meterseal/meterseal/routeb/dongle"
+	"github.com/meterseal/meterseal/routeb/internal/j11"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -80,6 +82,7 @@ func TestCommands(t *testing.T) {
 		{"scan duration F", dongle.BP35A1, "SKSCAN 2 FFFFFFFF F\r\n", "FAIL ER06\r\n"},
 		{"scan mode 1", dongle.BP35A1, "SKSCAN 1 FFFFFFFF 4\r\n", "FAIL ER06\r\n"},
 		{"mode 2 without a route-B id finds nothing", dongle.BP35A1, "SKSCAN 2 FFFFFFFF 4\r\n", "OK\r\nEVENT 22 " + ownIP + "\r\n"},
+		{"a scan does not stop another", dongle.BP35A1, strings.Repeat("SKSCAN 2 FFFFFFFF 4\r\n", 2), strings.Repeat("OK\r\n", 2) + strings.Repeat("EVENT 22 "+ownIP+"\r\n", 2)},
 		{"address in lower case", dongle.BP35A1, "SKJOIN " + strings.ToLower(meterIP) + "\r\n", "FAIL ER06\r\n"},
 		{"address in short form", dongle.BP35A1, "SKJOIN FE80::200:5EEF:1000:A1\r\n", "FAIL ER06\r\n"},
 		{"join without credentials", dongle.BP35A1, "SKJOIN " + meterIP + "\r\n", "FAIL ER10\r\n"},
@@ -165,6 +168,51 @@ func TestJoinIsRefused(t *testing.T) {
 			t.Errorf("%s: said %q", name, got)
 		}
 	}
+}
+
+// A reset ends a scan, a join and the goodbye of a session: none of them is heard of any more.
+func TestResetEndsWhatIsUnderWay(t *testing.T) {
+	known := join + "SKADDNBR " + meterIP + " 00005EEF100000A1\r\n"
+	side := map[dongle.Model]string{dongle.BP35C2: " 0"}
+	for _, model := range []dongle.Model{dongle.BP35A1, dongle.BP35C2} {
+		for name, say := range map[string][]string{
+			"scan":        {known + "SKSCAN 2 FFFFFFFF 6" + side[model] + "\r\n"},
+			"energy scan": {"SKSCAN 0 FFFFFFFF 6" + side[model] + "\r\n"},
+			"join":        {join + "SKJOIN " + meterIP + "\r\n"},
+			"end":         {known + "SKJOIN " + meterIP + "\r\n", "SKTERM\r\n"},
+		} {
+			say[len(say)-1] += "SKRESET\r\n"
+			got := talk(t, dongle.Config{Model: model, EchoOff: true, Downlink: -1}, say...)
+			if !strings.HasSuffix(got, "OK\r\n") {
+				t.Errorf("%s, %s: the reset was not the end of it: said %q", model, name, got[max(0, len(got)-200):])
+			}
+		}
+	}
+	scan := append([]byte{6, 0, 3, 0xFF, 0xF0, 1}, credentials.PairID()...)
+	got := frames(t, dongle.Config{}, j11.Frame{Code: j11.Setup, Data: []byte{5, 0, 4, 0}}, j11.Frame{Code: j11.Scan, Data: scan}, j11.Frame{Code: j11.Reset})
+	want := []j11.Frame{{Code: j11.Setup + j11.Response, Data: []byte{j11.OK}}, {Code: j11.PoweredOn}}
+	if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
+		t.Errorf("J11 (-want +got):\n%s", d)
+	}
+}
+
+// frames has a J11 module answer requests that come at once, and returns what it says.
+func frames(t *testing.T, cfg dongle.Config, requests ...j11.Frame) (said []j11.Frame) {
+	t.Helper()
+	var b []byte
+	for _, r := range requests {
+		var err error
+		if b, err = r.Append(b, j11.FromHost); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg.Model = dongle.BP35C2J11
+	d := j11.Decoder{Unique: j11.FromModule}
+	d.Feed([]byte(talk(t, cfg, string(b))))
+	for f, _, ok := d.Next(); ok; f, _, ok = d.Next() {
+		said = append(said, f)
+	}
+	return said
 }
 
 // Bytes are counted from the space after the length on: what follows too short a payload is taken for data.

@@ -32,6 +32,23 @@ type radio struct {
 	session *session // nil = none
 	air     airtime
 	joins   *timer // the next step of a join
+	resets  int    // so far
+}
+
+// later has f run when d has passed, unless the module is reset before.
+func (r *radio) later(d time.Duration, f func()) *timer {
+	n := r.resets
+	return r.after(d, func() {
+		if r.resets == n {
+			f()
+		}
+	})
+}
+
+// reset ends the session and whatever is under way, without a word to the host.
+func (r *radio) reset() {
+	r.end()
+	r.resets++
 }
 
 // host is the language in which the module tells what happens on the air.
@@ -63,11 +80,11 @@ func (r *radio) meter(addr netip.Addr) *Meter {
 }
 
 // scan calls found for each meter in its channel's turn, passed at the end of each turn, done at the end. pairID filters;
-// "" = all meters.
+// "" = all meters. A second scan does not stop the first; a reset stops both.
 func (r *radio) scan(channels []byte, dwell time.Duration, pairID string, found func(*Meter), passed func(ch byte), done func()) {
 	nothing := r.faults.hits(NoBeacon)
 	for i, ch := range channels {
-		r.after(time.Duration(i+1)*dwell, func() {
+		r.later(time.Duration(i+1)*dwell, func() {
 			for _, m := range r.cfg.Meters {
 				if m.Channel == ch && !nothing && (pairID == "" || pairID == m.Credentials.PairID()) {
 					found(m)
@@ -76,7 +93,7 @@ func (r *radio) scan(channels []byte, dwell time.Duration, pairID string, found 
 			passed(ch)
 		})
 	}
-	r.after(time.Duration(len(channels))*dwell, done)
+	r.later(time.Duration(len(channels))*dwell, done)
 }
 
 // join authenticates. step is told of each PANA datagram received, done of the end. There is one join at a time: a new

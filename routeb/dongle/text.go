@@ -57,7 +57,7 @@ func newText(r *radio, p profile, fl *flash, out *output, echoOff bool, unplug f
 
 // reset brings all variables back to their defaults. The MAC address survives.
 func (t *text) reset() {
-	t.end()
+	t.radio.reset()
 	t.reg = map[string]string{
 		"S02": "21", "S03": "FFFF", "S07": "00000000", "S0A": "", "S15": "0", "S16": "00015180", "S17": "1",
 		"S1C": "00000000", "S1D": "0", "S1E": "0", "S1F": "",
