@@ -305,5 +305,9 @@ func (m *bin) over(meter *Meter, event byte) {
 	m.outcome(meter, result)
 }
 
+func (m *bin) renews() bool { return true }
+
+func (m *bin) limits() bool { return true }
+
 // limit says nothing: the family has no notification for it that is known.
 func (m *bin) limit(bool) {}

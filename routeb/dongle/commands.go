@@ -156,9 +156,9 @@ func lookup(name string) (command, bool) {
 	case "RUART":
 		return command{product: true, run: func(t *text, _ []string) answer { return answer{ok: fmt.Sprintf("%02X", t.flash.wuart)} }}, true
 	case "WOPT":
-		return command{min: 1, max: 1, product: true, run: func(t *text, a []string) answer { return t.store(&t.flash.wopt, a[0], 1) }}, true
+		return command{min: 1, max: 1, product: true, run: (*text).writeOption}, true
 	case "WUART":
-		return command{min: 1, max: 1, product: true, run: func(t *text, a []string) answer { return t.store(&t.flash.wuart, a[0], 0xFF) }}, true
+		return command{min: 1, max: 1, product: true, run: (*text).writeUART}, true
 	}
 	return command{}, false
 }

@@ -125,6 +125,11 @@ func TestCommands(t *testing.T) {
 		{"values that a register does not take", dongle.BP35A1, "SKSREG S3 12345\r\nSKSREG S0A short\r\nSKSREG S16 3B\r\nSKSREG SA2 2\r\nSKSREG SA5 x\r\n", strings.Repeat("FAIL ER06\r\n", 5)},
 		{"the MAC address", dongle.BP35A1, "SKSREG S01 00005EEF10000009\r\nSKSREG SFE 0\r\nSKINFO\r\n", "OK\r\nOK\r\nEINFO FE80:0000:0000:0000:0200:5EEF:1000:0009 00005EEF10000009 21 FFFF FFFE\r\nOK\r\n"},
 		{"the rate in flash memory", dongle.BP35A1, "RUART\rWUART 01\rRUART\r", "OK 00\rOK\rOK 01\r"},
+		{"a rate or a gap that is none", dongle.BP35A1, "WUART 07\rWUART 60\rRUART\r", "FAIL ER06\r\nFAIL ER06\r\nOK 00\r"},
+		{
+			"the pairing id as bytes", dongle.BP35A1, "SKSREG S0B\r\nSKSETRBID 00112233445566778899AABBCCDDEEFF\r\nSKSREG S0B\r\nSKSREG S0B 3031323334353637\r\nSKSREG S0A\r\nSKSREG S0B 30\r\n",
+			"ESREG 0000000000000000\r\nOK\r\nOK\r\nESREG 4343444445454646\r\nOK\r\nOK\r\nESREG 01234567\r\nOK\r\nFAIL ER06\r\n",
+		},
 		{"a line that never ends", dongle.BP35A1, strings.Repeat("x", 3000) + "\r\nSKVER\r\n", "FAIL ER09\r\nEVER 1.2.10\r\nOK\r\n"},
 	}
 	for _, tt := range tests {
@@ -240,6 +245,7 @@ func TestBadConfig(t *testing.T) {
 		"no such model":              {Model: "bp35a2"},
 		"no such data":               {Data: "base64"},
 		"negative speed":             {Speed: -1},
+		"a rate that is none":        {Baud: 300},
 		"meter without credentials":  {Meters: []*dongle.Meter{{}}},
 		"meter on no channel":        {Meters: []*dongle.Meter{{Credentials: credentials, Channel: 61}}},
 		"connection without address": {Meters: []*dongle.Meter{{Credentials: credentials, Conn: &scriptedMeter{}}}},

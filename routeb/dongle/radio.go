@@ -57,6 +57,9 @@ type host interface {
 	renewed(m *Meter)
 	over(m *Meter, event byte) // 0x24, 0x26 to 0x29 as in SKSTACK-IP
 	limit(on bool)
+
+	renews() bool // says whether the module renews a session by itself
+	limits() bool // says whether the module stops when its transmit time is used up
 }
 
 // session is a session with a meter.
@@ -175,7 +178,7 @@ func (r *radio) finish(event byte) {
 func (r *radio) renewal(s *session) {
 	life := s.meter.Lifetime
 	s.timer = r.after(life*8/10, func() {
-		if r.faults.hits(NoRenewal) || s.deaf || !s.meter.admit(r.cfg.MAC, r.scale(life)) {
+		if !r.host.renews() || r.faults.hits(NoRenewal) || s.deaf || !s.meter.admit(r.cfg.MAC, r.scale(life)) {
 			s.timer = r.after(life*2/10, func() { r.expire(s) })
 			return
 		}
@@ -328,13 +331,24 @@ func (r *radio) account(n int) {
 			r.limit(false)
 		}
 	})
-	if r.cfg.TransmitLimit >= 0 && r.air.total >= r.cfg.TransmitLimit {
+	if r.exhausted() {
 		r.limit(true)
 	}
 }
 
+// exhausted says whether the transmit time is used up, and that matters.
+func (r *radio) exhausted() bool {
+	return r.host.limits() && r.cfg.TransmitLimit >= 0 && r.air.total >= r.cfg.TransmitLimit
+}
+
+// limitControl obeys a host that switches the limit on or off.
+func (r *radio) limitControl() { r.limit(r.exhausted()) }
+
 // limitFor lets the transmit time be used up for a minute.
 func (r *radio) limitFor() {
+	if !r.host.limits() {
+		return
+	}
 	r.limit(true)
 	r.after(time.Minute, func() { r.limit(false) })
 }
