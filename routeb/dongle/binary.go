@@ -133,7 +133,7 @@ func flag(on bool) byte {
 }
 
 func (m *bin) reset() {
-	m.end()
+	m.radio.reset()
 	m.started, m.open, m.channel, m.meterOf, m.cred = false, false, 0, nil, routeb.Credentials{}
 	m.after(resetTakes, func() { m.frame(j11.PoweredOn) })
 }
@@ -206,12 +206,12 @@ func (m *bin) start(reply func(...byte)) {
 		}
 	}
 	if m.faults.hits(StartFails) || m.meterOf == nil {
-		m.after(startFails, func() { reply(j11.NoConnection) })
+		m.later(startFails, func() { reply(j11.NoConnection) })
 		return
 	}
 	meter := m.meterOf
 	m.started = true
-	m.after(startTakes, func() {
+	m.later(startTakes, func() {
 		b := binary.BigEndian.AppendUint16([]byte{j11.OK, m.channel}, meter.PAN)
 		b = append(b, meter.MAC[:]...)
 		reply(append(b, signal(meter))...)
@@ -266,13 +266,13 @@ func (m *bin) sendTo(data []byte, reply func(...byte)) {
 	}
 	mute := m.faults.hits(NoResult)
 	to, port := netip.AddrFrom16([16]byte(data[:16])), binary.BigEndian.Uint16(data[18:])
-	m.after(max(m.cfg.Uplink, 0), func() {
+	m.later(max(m.cfg.Uplink, 0), func() {
 		ok := m.transmit(to, port, data[head:], false)
 		result, delay := byte(0), time.Duration(0)
 		if !ok {
 			result, delay = j11.NotAcknowledge, ackFails
 		}
-		m.after(delay, func() {
+		m.later(delay, func() {
 			if !mute {
 				reply(j11.OK, result, 0)
 			}
@@ -304,6 +304,10 @@ func (m *bin) over(meter *Meter, event byte) {
 	}
 	m.outcome(meter, result)
 }
+
+func (m *bin) renews() bool { return true }
+
+func (m *bin) limits() bool { return true }
 
 // limit says nothing: the family has no notification for it that is known.
 func (m *bin) limit(bool) {}

@@ -23,7 +23,7 @@ type answer struct {
 	ok    string // follows OK on the same line
 	noOK  bool   // the lines are all
 	delay time.Duration
-	then  func() // runs after the answer; it does not hold the next command up
+	then  func() // runs after the answer and before the next command; what it starts does not hold that up
 }
 
 func fail(code string) answer { return answer{fail: code} }
@@ -73,10 +73,10 @@ func (t *text) command(line string) {
 	t.after(commandDelay+a.delay, func() {
 		t.write(echo)
 		t.answer(a, end)
-		t.done()
 		if a.then != nil {
 			a.then()
 		}
+		t.done()
 	})
 }
 
@@ -156,9 +156,9 @@ func lookup(name string) (command, bool) {
 	case "RUART":
 		return command{product: true, run: func(t *text, _ []string) answer { return answer{ok: fmt.Sprintf("%02X", t.flash.wuart)} }}, true
 	case "WOPT":
-		return command{min: 1, max: 1, product: true, run: func(t *text, a []string) answer { return t.store(&t.flash.wopt, a[0], 1) }}, true
+		return command{min: 1, max: 1, product: true, run: (*text).writeOption}, true
 	case "WUART":
-		return command{min: 1, max: 1, product: true, run: func(t *text, a []string) answer { return t.store(&t.flash.wuart, a[0], 0xFF) }}, true
+		return command{min: 1, max: 1, product: true, run: (*text).writeUART}, true
 	}
 	return command{}, false
 }

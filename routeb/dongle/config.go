@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/meterseal/meterseal/routeb"
@@ -27,8 +28,8 @@ type Config struct {
 	Version, Firmware string
 	// ExtraLines adds the lines that firmware rev26e writes beyond others. A BP35A1 does it anyway.
 	ExtraLines bool
-	// Baud is the only rate in bit/s at which the dongle is understood, where the line has a rate. 0 = any. It also
-	// sets the pace at which the dongle writes: default 115200.
+	// Baud is the rate in bit/s at which the dongle starts, one of those that WUART can set. It is understood at no
+	// other, where the line has a rate. 0 = at any, until WUART has set one; it writes at the pace of 115200.
 	Baud int
 	// MAC is the dongle's own address. Default 00005EEF10000001.
 	MAC routeb.EUI64
@@ -68,6 +69,9 @@ func (c Config) withDefaults() (Config, error) {
 		if m.Channel < firstChannel || m.Channel > lastChannel {
 			return c, fmt.Errorf("dongle: meter: channel %d is not within %d and %d", m.Channel, firstChannel, lastChannel)
 		}
+	}
+	if c.Baud != 0 && !slices.Contains(bauds, c.Baud) {
+		return c, fmt.Errorf("dongle: rate %d: want one of %v", c.Baud, bauds)
 	}
 	c.Speed = cmp.Or(c.Speed, 1)
 	if !(c.Speed > 0) {

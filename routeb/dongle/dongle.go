@@ -46,9 +46,7 @@ func New(cfg Config) (*Dongle, error) {
 	if p.product && cfg.Data != "" {
 		p.hex = cfg.Data == "hex"
 	}
-	if p.hex {
-		d.flash.wopt = 1
-	}
+	d.flash = newFlash(cfg, *p)
 	return d, nil
 }
 
@@ -65,11 +63,7 @@ func (d *Dongle) Serve(ctx context.Context, line io.ReadWriteCloser) error {
 	}
 	l := newLoop(d.cfg.Speed)
 	r := &radio{loop: l, cfg: d.cfg, faults: d.faults}
-	baud := d.cfg.Baud
-	if baud == 0 {
-		baud = 115200
-	}
-	out := newOutput(l, line, baud)
+	out := newOutput(l, line, &d.flash)
 	unplug := func() { cancel(ErrUnplugged) }
 	var lang language = newText(r, d.profile, &d.flash, out, d.cfg.EchoOff, unplug)
 	if d.profile.binary {
@@ -111,12 +105,15 @@ func (d *Dongle) read(line io.Reader, lang language, l *loop, cancel context.Can
 		n, err := line.Read(b)
 		if n > 0 {
 			data := append([]byte(nil), b[:n]...)
-			if at, ok := line.(rated); ok && d.cfg.Baud != 0 && at.Baud() != d.cfg.Baud {
-				for i := range data {
-					data[i] |= 0x80 // what a receiver makes of another rate
+			heard := func() { lang.feed(data) }
+			if at, ok := line.(rated); ok {
+				baud := at.Baud()
+				heard = func() {
+					d.flash.garble(data, baud)
+					lang.feed(data)
 				}
 			}
-			if !l.post(func() { lang.feed(data) }) {
+			if !l.post(heard) {
 				return
 			}
 		}

@@ -14,10 +14,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 
 	"github.com/meterseal/meterseal/routeb"
 	"github.com/meterseal/meterseal/routeb/dongle"
+	"github.com/meterseal/meterseal/routeb/internal/j11"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -80,6 +82,7 @@ func TestCommands(t *testing.T) {
 		{"scan duration F", dongle.BP35A1, "SKSCAN 2 FFFFFFFF F\r\n", "FAIL ER06\r\n"},
 		{"scan mode 1", dongle.BP35A1, "SKSCAN 1 FFFFFFFF 4\r\n", "FAIL ER06\r\n"},
 		{"mode 2 without a route-B id finds nothing", dongle.BP35A1, "SKSCAN 2 FFFFFFFF 4\r\n", "OK\r\nEVENT 22 " + ownIP + "\r\n"},
+		{"a scan does not stop another", dongle.BP35A1, strings.Repeat("SKSCAN 2 FFFFFFFF 4\r\n", 2), strings.Repeat("OK\r\n", 2) + strings.Repeat("EVENT 22 "+ownIP+"\r\n", 2)},
 		{"address in lower case", dongle.BP35A1, "SKJOIN " + strings.ToLower(meterIP) + "\r\n", "FAIL ER06\r\n"},
 		{"address in short form", dongle.BP35A1, "SKJOIN FE80::200:5EEF:1000:A1\r\n", "FAIL ER06\r\n"},
 		{"join without credentials", dongle.BP35A1, "SKJOIN " + meterIP + "\r\n", "FAIL ER10\r\n"},
@@ -122,6 +125,11 @@ func TestCommands(t *testing.T) {
 		{"values that a register does not take", dongle.BP35A1, "SKSREG S3 12345\r\nSKSREG S0A short\r\nSKSREG S16 3B\r\nSKSREG SA2 2\r\nSKSREG SA5 x\r\n", strings.Repeat("FAIL ER06\r\n", 5)},
 		{"the MAC address", dongle.BP35A1, "SKSREG S01 00005EEF10000009\r\nSKSREG SFE 0\r\nSKINFO\r\n", "OK\r\nOK\r\nEINFO FE80:0000:0000:0000:0200:5EEF:1000:0009 00005EEF10000009 21 FFFF FFFE\r\nOK\r\n"},
 		{"the rate in flash memory", dongle.BP35A1, "RUART\rWUART 01\rRUART\r", "OK 00\rOK\rOK 01\r"},
+		{"a rate or a gap that is none", dongle.BP35A1, "WUART 07\rWUART 60\rRUART\r", "FAIL ER06\r\nFAIL ER06\r\nOK 00\r"},
+		{
+			"the pairing id as bytes", dongle.BP35A1, "SKSREG S0B\r\nSKSETRBID 00112233445566778899AABBCCDDEEFF\r\nSKSREG S0B\r\nSKSREG S0B 3031323334353637\r\nSKSREG S0A\r\nSKSREG S0B 30\r\n",
+			"ESREG 0000000000000000\r\nOK\r\nOK\r\nESREG 4343444445454646\r\nOK\r\nOK\r\nESREG 01234567\r\nOK\r\nFAIL ER06\r\n",
+		},
 		{"a line that never ends", dongle.BP35A1, strings.Repeat("x", 3000) + "\r\nSKVER\r\n", "FAIL ER09\r\nEVER 1.2.10\r\nOK\r\n"},
 	}
 	for _, tt := range tests {
@@ -167,6 +175,51 @@ func TestJoinIsRefused(t *testing.T) {
 	}
 }
 
+// A reset ends a scan, a join and the goodbye of a session: none of them is heard of any more.
+func TestResetEndsWhatIsUnderWay(t *testing.T) {
+	known := join + "SKADDNBR " + meterIP + " 00005EEF100000A1\r\n"
+	side := map[dongle.Model]string{dongle.BP35C2: " 0"}
+	for _, model := range []dongle.Model{dongle.BP35A1, dongle.BP35C2} {
+		for name, say := range map[string][]string{
+			"scan":        {known + "SKSCAN 2 FFFFFFFF 6" + side[model] + "\r\n"},
+			"energy scan": {"SKSCAN 0 FFFFFFFF 6" + side[model] + "\r\n"},
+			"join":        {join + "SKJOIN " + meterIP + "\r\n"},
+			"end":         {known + "SKJOIN " + meterIP + "\r\n", "SKTERM\r\n"},
+		} {
+			say[len(say)-1] += "SKRESET\r\n"
+			got := talk(t, dongle.Config{Model: model, EchoOff: true, Downlink: -1}, say...)
+			if !strings.HasSuffix(got, "OK\r\n") {
+				t.Errorf("%s, %s: the reset was not the end of it: said %q", model, name, got[max(0, len(got)-200):])
+			}
+		}
+	}
+	scan := append([]byte{6, 0, 3, 0xFF, 0xF0, 1}, credentials.PairID()...)
+	got := frames(t, dongle.Config{}, j11.Frame{Code: j11.Setup, Data: []byte{5, 0, 4, 0}}, j11.Frame{Code: j11.Scan, Data: scan}, j11.Frame{Code: j11.Reset})
+	want := []j11.Frame{{Code: j11.Setup + j11.Response, Data: []byte{j11.OK}}, {Code: j11.PoweredOn}}
+	if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
+		t.Errorf("J11 (-want +got):\n%s", d)
+	}
+}
+
+// frames has a J11 module answer requests that come at once, and returns what it says.
+func frames(t *testing.T, cfg dongle.Config, requests ...j11.Frame) (said []j11.Frame) {
+	t.Helper()
+	var b []byte
+	for _, r := range requests {
+		var err error
+		if b, err = r.Append(b, j11.FromHost); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg.Model = dongle.BP35C2J11
+	d := j11.Decoder{Unique: j11.FromModule}
+	d.Feed([]byte(talk(t, cfg, string(b))))
+	for f, _, ok := d.Next(); ok; f, _, ok = d.Next() {
+		said = append(said, f)
+	}
+	return said
+}
+
 // Bytes are counted from the space after the length on: what follows too short a payload is taken for data.
 func TestModuleCountsBytes(t *testing.T) {
 	got := talk(t, dongle.Config{EchoOff: true}, "SKSENDTO 1 "+meterIP+" 0E1A 1 0010 \x10\x81", "SKVER\r\n", "SKVER\r\n")
@@ -192,6 +245,7 @@ func TestBadConfig(t *testing.T) {
 		"no such model":              {Model: "bp35a2"},
 		"no such data":               {Data: "base64"},
 		"negative speed":             {Speed: -1},
+		"a rate that is none":        {Baud: 300},
 		"meter without credentials":  {Meters: []*dongle.Meter{{}}},
 		"meter on no channel":        {Meters: []*dongle.Meter{{Credentials: credentials, Channel: 61}}},
 		"connection without address": {Meters: []*dongle.Meter{{Credentials: credentials, Conn: &scriptedMeter{}}}},

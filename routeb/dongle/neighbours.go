@@ -79,6 +79,9 @@ func (t *text) udpPort(a []string) answer {
 	if !ok1 || !ok2 {
 		return fail(wrongArgument)
 	}
-	t.udpPorts[handle-1] = uint16(port)
+	t.setPorts[handle-1] = uint16(port)
+	if t.dual { // a single-stack module: when it is saved and loaded at power-up
+		t.udpPorts = t.setPorts
+	}
 	return answer{}
 }

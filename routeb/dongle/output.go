@@ -2,6 +2,7 @@ package dongle
 
 import (
 	"io"
+	"slices"
 	"time"
 )
 
@@ -11,24 +12,26 @@ import (
 type output struct {
 	queue chan piece
 	loop  *loop
-	baud  int
+	line  io.Writer
+	flash *flash // of the loop: run does not look at it
 }
 
 type piece struct {
 	b     []byte
-	alone bool // is not joined to others
+	takes time.Duration // on the serial line
+	alone bool          // is not joined to others
 }
 
 // maxBurst bounds what is joined, in bytes.
 const maxBurst = 4096
 
-func newOutput(l *loop, w io.Writer, baud int) *output {
-	o := &output{queue: make(chan piece, 1024), loop: l, baud: baud}
-	l.spawn(func() { o.run(w) })
+func newOutput(l *loop, w io.Writer, fl *flash) *output {
+	o := &output{queue: make(chan piece, 1024), loop: l, line: w, flash: fl}
+	l.spawn(o.run)
 	return o
 }
 
-func (o *output) run(w io.Writer) {
+func (o *output) run() {
 	for {
 		select {
 		case p := <-o.queue:
@@ -36,7 +39,7 @@ func (o *output) run(w io.Writer) {
 			if !ok {
 				return
 			}
-			if _, err := w.Write(burst); err != nil {
+			if _, err := o.line.Write(burst); err != nil {
 				return
 			}
 		case <-o.loop.ended:
@@ -50,7 +53,7 @@ func (o *output) gather(p piece) (burst []byte, ok bool) {
 	for {
 		burst = append(burst, p.b...)
 		select {
-		case <-time.After(o.loop.scale(time.Duration(len(p.b)*10) * time.Second / time.Duration(o.baud))):
+		case <-time.After(o.loop.scale(p.takes)):
 		case <-o.loop.ended:
 			return nil, false
 		}
@@ -66,7 +69,7 @@ func (o *output) gather(p piece) (burst []byte, ok bool) {
 }
 
 // write queues bytes.
-func (o *output) write(b []byte) { o.queuePiece(piece{b: b}) }
+func (o *output) write(b []byte) { o.queuePiece(b, false) }
 
 // writeOver queues bytes as they come over a line with faults.
 func (o *output) writeOver(f *injector, b []byte) {
@@ -76,14 +79,19 @@ func (o *output) writeOver(f *injector, b []byte) {
 	}
 	if f.hits(Split) {
 		for i := range b {
-			o.queuePiece(piece{b[i : i+1], true})
+			o.queuePiece(b[i:i+1], true)
 		}
 		return
 	}
 	o.write(b)
 }
 
-func (o *output) queuePiece(p piece) {
+func (o *output) queuePiece(b []byte, alone bool) {
+	if at, ok := o.line.(rated); ok && o.flash.baud != 0 {
+		b = slices.Clone(b)
+		o.flash.garble(b, at.Baud())
+	}
+	p := piece{b, time.Duration(len(b)) * o.flash.byteTime(), alone}
 	select {
 	case o.queue <- p:
 	default:

@@ -32,6 +32,23 @@ type radio struct {
 	session *session // nil = none
 	air     airtime
 	joins   *timer // the next step of a join
+	resets  int    // so far
+}
+
+// later has f run when d has passed, unless the module is reset before.
+func (r *radio) later(d time.Duration, f func()) *timer {
+	n := r.resets
+	return r.after(d, func() {
+		if r.resets == n {
+			f()
+		}
+	})
+}
+
+// reset ends the session and whatever is under way, without a word to the host.
+func (r *radio) reset() {
+	r.end()
+	r.resets++
 }
 
 // host is the language in which the module tells what happens on the air.
@@ -40,6 +57,9 @@ type host interface {
 	renewed(m *Meter)
 	over(m *Meter, event byte) // 0x24, 0x26 to 0x29 as in SKSTACK-IP
 	limit(on bool)
+
+	renews() bool // says whether the module renews a session by itself
+	limits() bool // says whether the module stops when its transmit time is used up
 }
 
 // session is a session with a meter.
@@ -63,11 +83,11 @@ func (r *radio) meter(addr netip.Addr) *Meter {
 }
 
 // scan calls found for each meter in its channel's turn, passed at the end of each turn, done at the end. pairID filters;
-// "" = all meters.
+// "" = all meters. A second scan does not stop the first; a reset stops both.
 func (r *radio) scan(channels []byte, dwell time.Duration, pairID string, found func(*Meter), passed func(ch byte), done func()) {
 	nothing := r.faults.hits(NoBeacon)
 	for i, ch := range channels {
-		r.after(time.Duration(i+1)*dwell, func() {
+		r.later(time.Duration(i+1)*dwell, func() {
 			for _, m := range r.cfg.Meters {
 				if m.Channel == ch && !nothing && (pairID == "" || pairID == m.Credentials.PairID()) {
 					found(m)
@@ -76,7 +96,7 @@ func (r *radio) scan(channels []byte, dwell time.Duration, pairID string, found 
 			passed(ch)
 		})
 	}
-	r.after(time.Duration(len(channels))*dwell, done)
+	r.later(time.Duration(len(channels))*dwell, done)
 }
 
 // join authenticates. step is told of each PANA datagram received, done of the end. There is one join at a time: a new
@@ -158,7 +178,7 @@ func (r *radio) finish(event byte) {
 func (r *radio) renewal(s *session) {
 	life := s.meter.Lifetime
 	s.timer = r.after(life*8/10, func() {
-		if r.faults.hits(NoRenewal) || s.deaf || !s.meter.admit(r.cfg.MAC, r.scale(life)) {
+		if !r.host.renews() || r.faults.hits(NoRenewal) || s.deaf || !s.meter.admit(r.cfg.MAC, r.scale(life)) {
 			s.timer = r.after(life*2/10, func() { r.expire(s) })
 			return
 		}
@@ -311,13 +331,24 @@ func (r *radio) account(n int) {
 			r.limit(false)
 		}
 	})
-	if r.cfg.TransmitLimit >= 0 && r.air.total >= r.cfg.TransmitLimit {
+	if r.exhausted() {
 		r.limit(true)
 	}
 }
 
+// exhausted says whether the transmit time is used up, and that matters.
+func (r *radio) exhausted() bool {
+	return r.host.limits() && r.cfg.TransmitLimit >= 0 && r.air.total >= r.cfg.TransmitLimit
+}
+
+// limitControl obeys a host that switches the limit on or off.
+func (r *radio) limitControl() { r.limit(r.exhausted()) }
+
 // limitFor lets the transmit time be used up for a minute.
 func (r *radio) limitFor() {
+	if !r.host.limits() {
+		return
+	}
 	r.limit(true)
 	r.after(time.Minute, func() { r.limit(false) })
 }

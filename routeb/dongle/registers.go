@@ -1,8 +1,10 @@
 package dongle
 
 import (
+	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 func (t *text) register(a []string) answer {
@@ -20,6 +22,9 @@ func (t *text) register(a []string) answer {
 	if !t.setRegister(name, a[1]) {
 		return fail(wrongArgument)
 	}
+	if name == "SFA" {
+		return answer{then: t.limitControl}
+	}
 	return answer{}
 }
 
@@ -34,6 +39,8 @@ func (t *text) registerValue(name string) (string, bool) {
 		return "0", true
 	case "SFD":
 		return fmt.Sprintf("%016X", t.air.total.Milliseconds()), true
+	case "S0B":
+		return strings.Repeat("00", 8-len(t.reg["S0A"])) + fmt.Sprintf("%X", t.reg["S0A"]), true
 	}
 	v, ok := t.reg[name]
 	return v, ok
@@ -64,6 +71,13 @@ func (t *text) setRegister(name, value string) bool {
 			return false
 		}
 		t.reg[name] = value
+		return true
+	case "S0B": // the same as bytes
+		b, err := hex.DecodeString(value)
+		if err != nil || len(b) != 8 {
+			return false
+		}
+		t.reg["S0A"] = string(b)
 		return true
 	case "S07":
 		return false // read only

@@ -27,7 +27,7 @@ func (t *text) scanCommand(a []string) answer {
 
 func (t *text) startScan(mode string, list []byte, dwell time.Duration) {
 	if mode == "0" {
-		t.after(time.Duration(len(list))*dwell, func() { t.energy(list) })
+		t.later(time.Duration(len(list))*dwell, func() { t.energy(list) })
 		return
 	}
 	pairID := ""

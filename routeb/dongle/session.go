@@ -48,7 +48,7 @@ func (t *text) startJoin(addr netip.Addr) {
 		return
 	}
 	t.event(skstack.EventSent, addr, solicited)
-	t.after(solicit, func() {
+	t.later(solicit, func() {
 		t.event(0x02, addr, -1)
 		start()
 	})
@@ -73,7 +73,7 @@ func (t *text) terminate([]string) answer {
 			t.event(skstack.EventEndTimeout, addr, -1)
 			return
 		}
-		t.after(panaStep, func() {
+		t.later(panaStep, func() {
 			t.pana(m, panaEndAnswer())
 			t.event(skstack.EventEnded, addr, -1)
 		})

@@ -3,6 +3,7 @@ package dongle
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +43,8 @@ type text struct {
 	busy     bool
 	cred     routeb.Credentials
 	known    map[netip.Addr]bool // neighbour cache
-	udpPorts [6]uint16
+	udpPorts [6]uint16           // of the handles, in effect
+	setPorts [6]uint16           // what they are set to
 	unplug   func()
 }
 
@@ -52,12 +54,13 @@ func newText(r *radio, p profile, fl *flash, out *output, echoOff bool, unplug f
 	if echoOff {
 		t.reg["SFE"] = "0"
 	}
+	t.powerUp()
 	return t
 }
 
 // reset brings all variables back to their defaults. The MAC address survives.
 func (t *text) reset() {
-	t.end()
+	t.radio.reset()
 	t.reg = map[string]string{
 		"S02": "21", "S03": "FFFF", "S07": "00000000", "S0A": "", "S15": "0", "S16": "00015180", "S17": "1",
 		"S1C": "00000000", "S1D": "0", "S1E": "0", "S1F": "",
@@ -67,6 +70,7 @@ func (t *text) reset() {
 	t.known = make(map[netip.Addr]bool)
 	t.cred = routeb.Credentials{}
 	t.udpPorts = [6]uint16{echonet, panaUDP}
+	t.setPorts = t.udpPorts
 	t.awake = true
 }
 
@@ -320,6 +324,9 @@ func (t *text) erxudp(d datagram) []byte {
 }
 
 func (t *text) received(m *Meter, dst netip.Addr, data []byte) {
+	if !slices.Contains(t.udpPorts[:], echonet) {
+		return
+	}
 	t.cfg.Logger.Debug("dongle: datagram of the meter", "bytes", len(data))
 	t.intrude()
 	t.writeBytes(t.erxudp(datagram{mac: m.MAC, dst: dst, port: echonet, lqi: m.LQI, encrypted: true, data: data}))
@@ -337,6 +344,10 @@ func (t *text) pana(m *Meter, data []byte) {
 func (t *text) renewed(m *Meter) { t.event(0x25, m.MAC.LinkLocal(), -1) }
 
 func (t *text) over(m *Meter, event byte) { t.event(event, m.MAC.LinkLocal(), -1) }
+
+func (t *text) renews() bool { return t.reg["S17"] != "0" }
+
+func (t *text) limits() bool { return t.reg["SFA"] != "0" }
 
 func (t *text) limit(on bool) {
 	n := byte(skstack.EventLimitedClear)
