@@ -140,7 +140,7 @@ func wants(names ...string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		last := names[len(names)-1]
 		switch n := len(args); {
-		case n < len(names) && !(strings.HasPrefix(names[n], "[") && strings.HasSuffix(names[n], "]")):
+		case n < len(names) && (!strings.HasPrefix(names[n], "[") || !strings.HasSuffix(names[n], "]")):
 			return fmt.Errorf("%s is missing", names[n])
 		case n > len(names) && !strings.Contains(last, "..."):
 			return fmt.Errorf("%q is one argument too many: want %s", args[len(names)], strings.Join(names, " "))
