@@ -27,6 +27,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	meterIP = "FE80:0000:0000:0000:0200:5EEF:1000:00A1"
 	ownIP   = "FE80:0000:0000:0000:0200:5EEF:1000:0001"
+
+	nobodyIP = "FE80:0000:0000:0000:0200:5EEF:1000:00A2"
 )
 
 // talk sends to a fresh dongle and returns all that it says within ten minutes of its time.
@@ -102,11 +104,19 @@ func TestCommands(t *testing.T) {
 		{"WOPT of another bit", dongle.BP35A1, "WOPT 02\r", "FAIL ER06\r\n"},
 		{
 			"SKSENDTO without a session: nothing is sent", dongle.BP35A1, "SKSENDTO 1 " + meterIP + " 0E1A 1 0002 \x10\x81",
-			"EVENT 21 " + meterIP + " 02\r\nEVENT 02 " + meterIP + "\r\nEVENT 21 " + meterIP + " 01\r\nOK\r\n",
+			"EVENT 21 " + meterIP + " 01\r\nOK\r\n",
 		},
 		{
 			"SKSENDTO in the clear is sent, to no avail", dongle.BP35C2, "SKSENDTO 1 " + meterIP + " 0E1A 0 0 0002 \x10\x81",
 			"\r\nEVENT 21 " + meterIP + " 0 02\r\nEVENT 02 " + meterIP + " 0\r\nEVENT 21 " + meterIP + " 0 00\r\nOK\r\n",
+		},
+		{
+			"SKSENDTO in the clear to nobody: no neighbour answers", dongle.BP35A1, "SKSENDTO 1 " + nobodyIP + " 0E1A 0 0002 \x10\x81SKVER\r\n",
+			"EVENT 21 " + nobodyIP + " 02\r\nEVENT 21 " + nobodyIP + " 01\r\nOK\r\nEVER 1.2.10\r\nOK\r\n",
+		},
+		{
+			"SKSENDTO to nobody who is in the neighbour cache: nobody acknowledges it", dongle.BP35A1, "SKADDNBR " + nobodyIP + " 00005EEF100000A2\r\nSKSENDTO 1 " + nobodyIP + " 0E1A 2 0002 \x10\x81",
+			"OK\r\nEVENT 21 " + nobodyIP + " 01\r\nOK\r\n",
 		},
 		{"CR LF after the data is an empty line", dongle.BP35A1, "SKSENDTO 1 FF02:0000:0000:0000:0000:0000:0000:0001 0E1A 1 0002 \x10\x81\r\nSKVER\r\n", "EVENT 21 FF02:0000:0000:0000:0000:0000:0000:0001 01\r\nOK\r\nEVER 1.2.10\r\nOK\r\n"},
 		{"length of three digits", dongle.BP35A1, "SKSENDTO 1 " + meterIP + " 0E1A 1 002 \x10\x81\r\n", "FAIL ER06\r\n"},

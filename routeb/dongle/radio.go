@@ -272,9 +272,14 @@ func destination(data []byte, mac routeb.EUI64) netip.Addr {
 	return mac.LinkLocal()
 }
 
+// silent says whether a datagram does not even get on the air. plain is one that need not be encrypted.
+func (r *radio) silent(plain bool) bool {
+	return r.air.over || !plain && (r.session == nil || r.session.expired)
+}
+
 // transmit sends a datagram and says whether the radio did. plain is one that need not be encrypted.
 func (r *radio) transmit(to netip.Addr, port uint16, data []byte, plain bool) bool {
-	if r.air.over {
+	if r.silent(plain) {
 		return false
 	}
 	unsent := r.faults.hits(Unsent)
@@ -284,7 +289,7 @@ func (r *radio) transmit(to netip.Addr, port uint16, data []byte, plain bool) bo
 	}
 	s := r.session
 	if s == nil || s.expired {
-		return plain // it is on the air, where no meter takes it
+		return to.IsMulticast() || r.meter(to) != nil // which acknowledges what it does not take
 	}
 	if to != s.meter.MAC.LinkLocal() && !to.IsMulticast() {
 		return false // nobody acknowledges it

@@ -193,7 +193,7 @@ func (t *text) parseSend(a []string) (cmd *sendCommand, n int, ok bool) {
 	}
 	cmd = &sendCommand{handle: int(handle), to: to, port: uint16(port)}
 	// 1 = encrypted or not at all, 2 = encrypted if there is a session.
-	cmd.plain = a[3] == "0" || a[3] == "2" && t.session == nil
+	cmd.plain = a[3] == "0" || a[3] == "2" && t.silent(false)
 	return cmd, int(size), true
 }
 
