@@ -14,12 +14,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 
 	"github.com/meterseal/meterseal/routeb"
 	"github.com/meterseal/meterseal/routeb/dongle"
-	"github.com/meterseal/meterseal/routeb/internal/j11"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -203,31 +201,6 @@ func TestResetEndsWhatIsUnderWay(t *testing.T) {
 			}
 		}
 	}
-	scan := append([]byte{6, 0, 3, 0xFF, 0xF0, 1}, credentials.PairID()...)
-	got := frames(t, dongle.Config{}, j11.Frame{Code: j11.Setup, Data: []byte{5, 0, 4, 0}}, j11.Frame{Code: j11.Scan, Data: scan}, j11.Frame{Code: j11.Reset})
-	want := []j11.Frame{{Code: j11.Setup + j11.Response, Data: []byte{j11.OK}}, {Code: j11.PoweredOn}}
-	if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
-		t.Errorf("J11 (-want +got):\n%s", d)
-	}
-}
-
-// frames has a J11 module answer requests that come at once, and returns what it says.
-func frames(t *testing.T, cfg dongle.Config, requests ...j11.Frame) (said []j11.Frame) {
-	t.Helper()
-	var b []byte
-	for _, r := range requests {
-		var err error
-		if b, err = r.Append(b, j11.FromHost); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cfg.Model = dongle.BP35C2J11
-	d := j11.Decoder{Unique: j11.FromModule}
-	d.Feed([]byte(talk(t, cfg, string(b))))
-	for f, _, ok := d.Next(); ok; f, _, ok = d.Next() {
-		said = append(said, f)
-	}
-	return said
 }
 
 // Bytes are counted from the space after the length on: what follows too short a payload is taken for data.
