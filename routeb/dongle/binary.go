@@ -140,7 +140,7 @@ func (m *bin) request(code uint16, data []byte) {
 		}
 		reply(j11.OK)
 	case j11.Authenticate, j11.Renew:
-		m.authenticate(reply)
+		m.authenticate(reply, code == j11.Renew)
 	case j11.Send:
 		m.sendTo(data, reply)
 	case setDiscovery:
@@ -317,14 +317,14 @@ func (m *bin) stop(whole bool) byte {
 	return j11.OK
 }
 
-func (m *bin) authenticate(reply func(...byte)) {
+func (m *bin) authenticate(reply func(...byte), renew bool) {
 	if !m.started {
 		reply(j11.BadParameter)
 		return
 	}
 	reply(j11.OK)
 	meter := m.meterOf
-	m.join(meter, m.cred, func([]byte) {}, func(ok bool) {
+	m.join(meter, m.cred, renew, func([]byte) {}, func(ok bool) {
 		m.outcome(meter, 2-flag(ok))
 	})
 }

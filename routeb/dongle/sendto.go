@@ -90,15 +90,16 @@ func (t *text) sendTo(cmd *sendCommand, data []byte) {
 // absent says whether nobody will answer to that address when asked for a MAC address. A neighbour in the cache is not
 // asked.
 func (t *text) absent(addr netip.Addr) bool {
-	return !addr.IsMulticast() && t.meter(addr) == nil && !t.known[addr]
+	return !addr.IsMulticast() && t.meter(addr) == nil && !t.knows(addr)
 }
 
 // forgotten says whether a neighbour must be asked for its MAC address first. A group needs none.
 func (t *text) forgotten(addr netip.Addr) bool {
 	forget := t.faults.hits(Neighbour)
-	if addr.IsMulticast() || t.meter(addr) == nil || t.known[addr] && !forget {
+	m := t.meter(addr)
+	if addr.IsMulticast() || m == nil || t.knows(addr) && !forget {
 		return false
 	}
-	t.known[addr] = true
+	t.remember(neighbour{addr, m.MAC})
 	return true
 }
