@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/meterseal/meterseal/routeb"
@@ -20,14 +21,33 @@ type bin struct {
 	cut     *timer // the end of a frame that does not go on
 
 	cred    routeb.Credentials
-	channel byte // of the last setup, in the family's numbers; 0 = none
+	channel byte    // of the last setup, in the family's numbers; 0 = none
+	mode    [4]byte // the last setup
 	meterOf *Meter
 	started bool
-	open    bool // UDP port 3610
+	ports   []uint16 // UDP, open
+	asks    byte     // neighbour discovery is on
+	flow    byte     // flow control is on
 	frozen  bool
 	greeted bool
 	unplug  func()
 }
+
+// Codes of requests that are of no use to a driver.
+const (
+	listPorts      = 0x0007
+	ownAddress     = 0x0009
+	peerMAC        = 0x0011
+	sessionKey     = 0x0059
+	panID          = 0x005E
+	peerAddress    = 0x0100
+	setDiscovery   = 0x0101
+	discovery      = 0x0102
+	getSetup       = 0x0107
+	setFlowControl = 0x010A
+	flowControl    = 0x010B
+	resultCutShort = 0x13
+)
 
 const (
 	frameTimeout = time.Second // within a frame
@@ -39,7 +59,7 @@ const (
 )
 
 func newBinary(r *radio, out *output, unplug func()) *bin {
-	return &bin{radio: r, out: out, unplug: unplug, decoder: j11.Decoder{Unique: j11.FromHost}}
+	return &bin{radio: r, out: out, unplug: unplug, decoder: j11.Decoder{Unique: j11.FromHost}, asks: 1}
 }
 
 func (m *bin) feed(b []byte) {
@@ -64,6 +84,7 @@ func (m *bin) feed(b []byte) {
 	}
 	if m.decoder.Pending() {
 		m.cut = m.after(frameTimeout, func() {
+			m.frame(j11.BrokenRequest, resultCutShort)
 			m.decoder.Drop()
 			m.feed(nil)
 		})
@@ -112,18 +133,82 @@ func (m *bin) request(code uint16, data []byte) {
 			reply(j11.BadParameter)
 			return
 		}
-		if binary.BigEndian.Uint16(data) == echonet {
-			m.open = code == j11.OpenPort
+		port := binary.BigEndian.Uint16(data)
+		m.ports = slices.DeleteFunc(m.ports, func(p uint16) bool { return p == port })
+		if code == j11.OpenPort {
+			m.ports = append(m.ports, port)
 		}
 		reply(j11.OK)
 	case j11.Authenticate, j11.Renew:
-		m.authenticate(reply)
+		m.authenticate(reply, code == j11.Renew)
 	case j11.Send:
 		m.sendTo(data, reply)
+	case setDiscovery:
+		reply(set(&m.asks, data))
+	case setFlowControl:
+		reply(set(&m.flow, data))
 	default:
+		if b, ok := m.query(code); ok {
+			reply(b...)
+			return
+		}
 		m.frame(j11.UnknownRequest, j11.BadCode)
 	}
 }
+
+// query answers a request that changes nothing; ok is false if there is none of that code. What follows the result is
+// documented for the key, the PAN and the setup only.
+func (m *bin) query(code uint16) (b []byte, ok bool) {
+	b = []byte{j11.OK}
+	switch code {
+	case listPorts:
+		for _, p := range m.ports {
+			b = binary.BigEndian.AppendUint16(b, p)
+		}
+		return b, true
+	case ownAddress:
+		return append(b, m.cfg.MAC.LinkLocal().AsSlice()...), true
+	case discovery:
+		return append(b, m.asks), true
+	case flowControl:
+		return append(b, m.flow), true
+	case getSetup:
+		if m.channel != 0 {
+			return append(b, m.mode[:]...), true
+		}
+	case peerMAC:
+		if m.started {
+			return append(b, m.meterOf.MAC[:]...), true
+		}
+	case peerAddress:
+		if m.started {
+			return append(b, m.meterOf.MAC.LinkLocal().AsSlice()...), true
+		}
+	case panID:
+		if m.started {
+			return binary.BigEndian.AppendUint16(b, m.meterOf.PAN), true
+		}
+	case sessionKey:
+		if m.session != nil {
+			return append(b, ramp(0x50, 16)...), true
+		}
+	default:
+		return nil, false
+	}
+	return []byte{j11.BadParameter}, true
+}
+
+// set sets what is on or off.
+func set(on *byte, data []byte) byte {
+	if len(data) != 1 || data[0] > 1 {
+		return j11.BadParameter
+	}
+	*on = data[0]
+	return j11.OK
+}
+
+// open says whether the port of ECHONET Lite is.
+func (m *bin) open() bool { return slices.Contains(m.ports, echonet) }
 
 func flag(on bool) byte {
 	if on {
@@ -134,7 +219,8 @@ func flag(on bool) byte {
 
 func (m *bin) reset() {
 	m.radio.reset()
-	m.started, m.open, m.channel, m.meterOf, m.cred = false, false, 0, nil, routeb.Credentials{}
+	m.started, m.ports, m.channel, m.meterOf, m.cred = false, nil, 0, nil, routeb.Credentials{}
+	m.asks, m.flow = 1, 0
 	m.after(resetTakes, func() { m.frame(j11.PoweredOn) })
 }
 
@@ -143,7 +229,7 @@ func (m *bin) setup(data []byte) byte {
 	if len(data) != 4 || data[0] != 5 && data[0] != 3 || data[2] < 4 || data[2] > 17 || data[3] > 2 {
 		return j11.BadParameter
 	}
-	m.channel = data[2]
+	m.channel, m.mode = data[2], [4]byte(data)
 	return j11.OK
 }
 
@@ -199,7 +285,7 @@ func (m *bin) startScan(data []byte) {
 
 // start looks for the meter on the channel of the setup.
 func (m *bin) start(reply func(...byte)) {
-	m.meterOf = nil
+	m.meterOf, m.started = nil, false
 	for _, meter := range m.cfg.Meters {
 		if toJ11(meter.Channel) == m.channel && meter.Credentials.PairID() == m.cred.PairID() {
 			m.meterOf = meter
@@ -231,14 +317,14 @@ func (m *bin) stop(whole bool) byte {
 	return j11.OK
 }
 
-func (m *bin) authenticate(reply func(...byte)) {
+func (m *bin) authenticate(reply func(...byte), renew bool) {
 	if !m.started {
 		reply(j11.BadParameter)
 		return
 	}
 	reply(j11.OK)
 	meter := m.meterOf
-	m.join(meter, m.cred, func([]byte) {}, func(ok bool) {
+	m.join(meter, m.cred, renew, func([]byte) {}, func(ok bool) {
 		m.outcome(meter, 2-flag(ok))
 	})
 }
@@ -251,7 +337,7 @@ func (m *bin) outcome(meter *Meter, result byte) {
 // sendTo takes address, ports, length and data.
 func (m *bin) sendTo(data []byte, reply func(...byte)) {
 	const head = 22
-	if len(data) < head || len(data) != head+int(binary.BigEndian.Uint16(data[20:])) || len(data) > head+maxData || !m.open {
+	if len(data) < head || len(data) != head+int(binary.BigEndian.Uint16(data[20:])) || len(data) > head+maxData || !m.open() {
 		reply(j11.BadParameter)
 		return
 	}
@@ -282,7 +368,7 @@ func (m *bin) sendTo(data []byte, reply func(...byte)) {
 }
 
 func (m *bin) received(meter *Meter, _ netip.Addr, data []byte) {
-	if !m.open {
+	if !m.open() {
 		return
 	}
 	from := meter.MAC.LinkLocal().As16()

@@ -4,17 +4,20 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 
 	"github.com/meterseal/meterseal/routeb"
@@ -27,6 +30,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	meterIP = "FE80:0000:0000:0000:0200:5EEF:1000:00A1"
 	ownIP   = "FE80:0000:0000:0000:0200:5EEF:1000:0001"
+
+	nobodyIP = "FE80:0000:0000:0000:0200:5EEF:1000:00A2"
 )
 
 // talk sends to a fresh dongle and returns all that it says within ten minutes of its time.
@@ -102,11 +107,19 @@ func TestCommands(t *testing.T) {
 		{"WOPT of another bit", dongle.BP35A1, "WOPT 02\r", "FAIL ER06\r\n"},
 		{
 			"SKSENDTO without a session: nothing is sent", dongle.BP35A1, "SKSENDTO 1 " + meterIP + " 0E1A 1 0002 \x10\x81",
-			"EVENT 21 " + meterIP + " 02\r\nEVENT 02 " + meterIP + "\r\nEVENT 21 " + meterIP + " 01\r\nOK\r\n",
+			"EVENT 21 " + meterIP + " 01\r\nOK\r\n",
 		},
 		{
 			"SKSENDTO in the clear is sent, to no avail", dongle.BP35C2, "SKSENDTO 1 " + meterIP + " 0E1A 0 0 0002 \x10\x81",
 			"\r\nEVENT 21 " + meterIP + " 0 02\r\nEVENT 02 " + meterIP + " 0\r\nEVENT 21 " + meterIP + " 0 00\r\nOK\r\n",
+		},
+		{
+			"SKSENDTO in the clear to nobody: no neighbour answers", dongle.BP35A1, "SKSENDTO 1 " + nobodyIP + " 0E1A 0 0002 \x10\x81SKVER\r\n",
+			"EVENT 21 " + nobodyIP + " 02\r\nEVENT 21 " + nobodyIP + " 01\r\nOK\r\nEVER 1.2.10\r\nOK\r\n",
+		},
+		{
+			"SKSENDTO to nobody who is in the neighbour cache: nobody acknowledges it", dongle.BP35A1, "SKADDNBR " + nobodyIP + " 00005EEF100000A2\r\nSKSENDTO 1 " + nobodyIP + " 0E1A 2 0002 \x10\x81",
+			"OK\r\nEVENT 21 " + nobodyIP + " 01\r\nOK\r\n",
 		},
 		{"CR LF after the data is an empty line", dongle.BP35A1, "SKSENDTO 1 FF02:0000:0000:0000:0000:0000:0000:0001 0E1A 1 0002 \x10\x81\r\nSKVER\r\n", "EVENT 21 FF02:0000:0000:0000:0000:0000:0000:0001 01\r\nOK\r\nEVER 1.2.10\r\nOK\r\n"},
 		{"length of three digits", dongle.BP35A1, "SKSENDTO 1 " + meterIP + " 0E1A 1 002 \x10\x81\r\n", "FAIL ER06\r\n"},
@@ -118,6 +131,12 @@ func TestCommands(t *testing.T) {
 		{"ping", dongle.BP35C2, "SKPING 0 " + meterIP + "\r\n", "EPONG " + meterIP + "\r\nOK\r\n"},
 		{"the address of a MAC address, without OK", dongle.BP35A1, "SKLL64 00005EEF100000A1\r\n", meterIP + "\r\n"},
 		{"the neighbour cache", dongle.BP35A1, "SKADDNBR " + meterIP + " 00005EEF100000A1\r\nSKTABLE 2\r\nSKRMDEV " + meterIP + "\r\nSKTABLE 2\r\n", "OK\r\nENEIGHBOR\r\n" + meterIP + " 00005EEF100000A1 FFFF\r\nOK\r\nOK\r\nENEIGHBOR\r\nOK\r\n"},
+		{
+			"the neighbour cache has room for eight", dongle.BP35A1, neighbours(9) + "SKTABLE 2\r\n" + neighbours(2) + "SKTABLE 2\r\n",
+			strings.Repeat("OK\r\n", 9) + "ENEIGHBOR\r\n" + table(2, 3, 4, 5, 6, 7, 8, 9) + "OK\r\nOK\r\nOK\r\nENEIGHBOR\r\n" + table(4, 5, 6, 7, 8, 9, 1, 2) + "OK\r\n",
+		},
+		{"TCP handles, on a single-stack module", dongle.BP35A1, "SKTABLE F\r\nSKTABLE 9\r\nSKTABLE A\r\n", "EHANDLE\r\nOK\r\nFAIL ER06\r\nFAIL ER06\r\n"},
+		{"the tables of the home area network, on a dual-stack module", dongle.BP35C2, "SKTABLE 9\r\nSKTABLE A\r\nSKTABLE F\r\n", "ENBR\r\nOK\r\nESEC\r\nOK\r\nFAIL ER06\r\n"},
 		{"a handle is given a port", dongle.BP35C2, "SKUDPPORT 3 0E1A\r\nSKTABLE E\r\nSKUDPPORT 7 0E1A\r\n", "OK\r\nEPORT\r\n3610\r\n716\r\n3610\r\n0\r\n0\r\n0\r\nOK\r\nFAIL ER06\r\n"},
 		{"registers are saved, loaded and erased", dongle.BP35A1, "SKSREG S3 1234\r\nSKSAVE\r\nSKSREG S3 5678\r\nSKLOAD\r\nSKSREG S3\r\nSKERASE\r\nSKLOAD\r\n", "OK\r\nOK\r\nOK\r\nOK\r\nESREG 1234\r\nOK\r\nOK\r\nFAIL ER10\r\n"},
 		{"a key in place of a password", dongle.BP35A1, "SKSETPSK 10 00112233445566778899AABBCCDDEEFF\r\nSKSETPSK F 00\r\n", "OK\r\nFAIL ER06\r\n"},
@@ -142,18 +161,81 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// neighbours adds the first n of fictitious neighbours.
+func neighbours(n int) (say string) {
+	for i := range n {
+		say += fmt.Sprintf("SKADDNBR FE80:0000:0000:0000:0200:5EEF:1000:010%d 00005EEF1000010%d\r\n", i+1, i+1)
+	}
+	return say
+}
+
+// table returns the rows of such neighbours.
+func table(of ...int) (rows string) {
+	for _, i := range of {
+		rows += fmt.Sprintf("FE80:0000:0000:0000:0200:5EEF:1000:010%d 00005EEF1000010%d FFFF\r\n", i, i)
+	}
+	return rows
+}
+
 // A session can be renewed by hand, and ends.
 func TestRejoin(t *testing.T) {
 	got := talk(t, dongle.Config{EchoOff: true}, join+"SKADDNBR "+meterIP+" 00005EEF100000A1\r\nSKJOIN "+meterIP+"\r\n", "SKREJOIN\r\n", "SKTERM\r\n")
-	want := []string{"EVENT 25 " + meterIP, "EVENT 25 " + meterIP, "EVENT 27 " + meterIP}
-	var events []string
-	for line := range strings.Lines(got) {
-		if strings.HasPrefix(line, "EVENT 2") && !strings.HasPrefix(line, "EVENT 21") {
-			events = append(events, strings.TrimSpace(line))
-		}
-	}
-	if d := cmp.Diff(want, events); d != "" {
+	want := []string{"25", "25", "27"}
+	if d := cmp.Diff(want, events(got)); d != "" {
 		t.Errorf("events (-want +got):\n%s", d)
+	}
+}
+
+// A renewal that is refused ends the session.
+func TestRejoinIsRefused(t *testing.T) {
+	refuse := dongle.Faults{Rules: map[dongle.Fault]dongle.Rule{dongle.Refuse: {At: []int{2}}}}
+	got := talk(t, dongle.Config{EchoOff: true, Faults: refuse}, joined, "SKREJOIN\r\n", "SKTERM\r\n")
+	if d := cmp.Diff([]string{"25", "24"}, events(got)); d != "" {
+		t.Errorf("events (-want +got):\n%s", d)
+	}
+	if !strings.HasSuffix(got, "FAIL ER10\r\n") {
+		t.Errorf("end of the session: said %q", got[max(0, len(got)-100):])
+	}
+}
+
+// countingMeter counts what it is sent.
+type countingMeter struct {
+	scriptedMeter
+	n atomic.Int64
+}
+
+func (m *countingMeter) WriteTo(b []byte, _ net.Addr) (int, error) {
+	m.n.Add(1)
+	return len(b), nil
+}
+
+// A meter announces itself when a dongle joins, not when it renews its session.
+func TestGreeting(t *testing.T) {
+	binary := string(slices.Concat(request(j11.Setup, 5, 0, 17, 0), request(j11.Credentials, []byte(credentials.ID+credentials.Password)...), request(j11.Start)))
+	for _, tt := range []struct {
+		model       dongle.Model
+		first       string
+		join, renew string
+	}{
+		{dongle.BP35A1, join, "SKJOIN " + meterIP + "\r\n", "SKREJOIN\r\n"},
+		{dongle.BP35C2, join, "SKJOIN " + meterIP + "\r\n", "SKREJOIN\r\n"},
+		{dongle.BP35C2J11, binary, string(request(j11.Authenticate)), string(request(j11.Renew))},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			meter := &countingMeter{}
+			b := newBench(t, dongle.Config{Model: tt.model, Meters: []*dongle.Meter{{Credentials: credentials, Conn: meter, Addr: &net.UDPAddr{}}}})
+			b.ask(tt.first)
+			for _, step := range []struct {
+				say  string
+				want int64
+			}{{tt.join, 1}, {tt.renew, 1}, {tt.join, 2}} {
+				b.ask(step.say)
+				time.Sleep(time.Minute)
+				if got := meter.n.Load(); got != step.want {
+					t.Errorf("%s: %d greetings after %q, want %d", tt.model, got, step.say, step.want)
+				}
+			}
+		})
 	}
 }
 
@@ -193,31 +275,6 @@ func TestResetEndsWhatIsUnderWay(t *testing.T) {
 			}
 		}
 	}
-	scan := append([]byte{6, 0, 3, 0xFF, 0xF0, 1}, credentials.PairID()...)
-	got := frames(t, dongle.Config{}, j11.Frame{Code: j11.Setup, Data: []byte{5, 0, 4, 0}}, j11.Frame{Code: j11.Scan, Data: scan}, j11.Frame{Code: j11.Reset})
-	want := []j11.Frame{{Code: j11.Setup + j11.Response, Data: []byte{j11.OK}}, {Code: j11.PoweredOn}}
-	if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
-		t.Errorf("J11 (-want +got):\n%s", d)
-	}
-}
-
-// frames has a J11 module answer requests that come at once, and returns what it says.
-func frames(t *testing.T, cfg dongle.Config, requests ...j11.Frame) (said []j11.Frame) {
-	t.Helper()
-	var b []byte
-	for _, r := range requests {
-		var err error
-		if b, err = r.Append(b, j11.FromHost); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cfg.Model = dongle.BP35C2J11
-	d := j11.Decoder{Unique: j11.FromModule}
-	d.Feed([]byte(talk(t, cfg, string(b))))
-	for f, _, ok := d.Next(); ok; f, _, ok = d.Next() {
-		said = append(said, f)
-	}
-	return said
 }
 
 // Bytes are counted from the space after the length on: what follows too short a payload is taken for data.

@@ -2,9 +2,37 @@ package dongle
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"github.com/meterseal/meterseal/routeb/internal/skstack"
 )
+
+// neighbour is an entry of the neighbour cache.
+type neighbour struct {
+	addr netip.Addr
+	mac  skstack.EUI64
+}
+
+// maxNeighbours is documented for the single-stack family and assumed for the other.
+const maxNeighbours = 8
+
+func (t *text) knows(addr netip.Addr) bool {
+	return slices.ContainsFunc(t.known, func(n neighbour) bool { return n.addr == addr })
+}
+
+func (t *text) forget(addr netip.Addr) {
+	t.known = slices.DeleteFunc(t.known, func(n neighbour) bool { return n.addr == addr })
+}
+
+// remember adds a neighbour. The oldest makes room.
+func (t *text) remember(n neighbour) {
+	t.forget(n.addr)
+	if len(t.known) == maxNeighbours {
+		t.known = slices.Delete(t.known, 0, 1)
+	}
+	t.known = append(t.known, n)
+}
 
 func (t *text) linkLocal(a []string) answer {
 	mac, ok := macArg(a[0])
@@ -16,11 +44,11 @@ func (t *text) linkLocal(a []string) answer {
 
 func (t *text) addNeighbour(a []string) answer {
 	addr, ok1 := addrArg(a[0])
-	_, ok2 := macArg(a[1])
+	mac, ok2 := macArg(a[1])
 	if !ok1 || !ok2 {
 		return fail(wrongArgument)
 	}
-	t.known[addr] = true
+	t.remember(neighbour{addr, mac})
 	return answer{}
 }
 
@@ -29,7 +57,7 @@ func (t *text) removeDevice(a []string) answer {
 	if !ok {
 		return fail(wrongArgument)
 	}
-	delete(t.known, addr)
+	t.forget(addr)
 	return answer{}
 }
 
@@ -49,17 +77,21 @@ func (t *text) ping(a []string) answer {
 
 func (t *text) table(a []string) answer {
 	var lines []string
-	switch a[0] {
-	case "1":
+	switch {
+	case a[0] == "1":
 		lines = []string{"EADDR", skstack.FormatAddr(t.own())}
-	case "2":
+	case a[0] == "2":
 		lines = []string{"ENEIGHBOR"}
-		for _, m := range t.cfg.Meters {
-			if addr := m.MAC.LinkLocal(); t.known[addr] {
-				lines = append(lines, fmt.Sprintf("%s %s FFFF", skstack.FormatAddr(addr), m.MAC))
-			}
+		for _, n := range t.known {
+			lines = append(lines, fmt.Sprintf("%s %s FFFF", skstack.FormatAddr(n.addr), n.mac))
 		}
-	case "E":
+	case a[0] == "9" && t.dual: // the tables of the home area network are empty
+		lines = []string{"ENBR"}
+	case a[0] == "A" && t.dual:
+		lines = []string{"ESEC"}
+	case a[0] == "F" && !t.dual: // of TCP, which is not spoken
+		lines = []string{"EHANDLE"}
+	case a[0] == "E":
 		lines = []string{"EPORT"}
 		for _, p := range t.udpPorts {
 			lines = append(lines, fmt.Sprint(p))

@@ -100,18 +100,29 @@ func (r *radio) scan(channels []byte, dwell time.Duration, pairID string, found 
 }
 
 // join authenticates. step is told of each PANA datagram received, done of the end. There is one join at a time: a new
-// one ends another.
-func (r *radio) join(m *Meter, cred routeb.Credentials, step func(data []byte), done func(ok bool)) {
+// one ends another. A join that renews leaves the session with the meter as it is if it goes well, and ends it if not.
+func (r *radio) join(m *Meter, cred routeb.Credentials, renew bool, step func(data []byte), done func(ok bool)) {
 	r.joins.stop()
+	var old *session
+	if renew && r.session != nil && r.session.meter == m {
+		old = r.session
+	}
+	fails := func() {
+		if old != nil {
+			m.release(r.cfg.MAC)
+			r.end()
+		}
+		done(false)
+	}
 	refused, silent := r.faults.hits(Refuse), r.faults.hits(SilentJoin)
 	switch {
 	case silent:
 		return
 	case refused:
-		r.joins = r.after(2*panaStep, func() { done(false) })
+		r.joins = r.after(2*panaStep, fails)
 		return
 	case m == nil || m.Credentials != cred || !m.admit(r.cfg.MAC, r.scale(m.Lifetime)):
-		r.joins = r.after(joinFails, func() { done(false) })
+		r.joins = r.after(joinFails, fails)
 		return
 	}
 	datagrams := panaJoin(m.Credentials, m.Lifetime)
@@ -122,7 +133,13 @@ func (r *radio) join(m *Meter, cred routeb.Credentials, step func(data []byte), 
 			r.joins = r.after(panaStep, next)
 			return
 		}
-		r.begin(m)
+		if old != nil {
+			old.expired = false
+			old.timer.stop()
+			r.renewal(old)
+		} else {
+			r.begin(m)
+		}
 		done(true)
 	}
 	r.joins = r.after(panaStep, next)
@@ -202,7 +219,7 @@ func (r *radio) expire(s *session) {
 func (r *radio) lapse(s *session) {
 	r.expire(s)
 	r.after(10*time.Second, func() {
-		if r.session == s && s.meter.admit(r.cfg.MAC, r.scale(s.meter.Lifetime)) {
+		if r.session == s && s.expired && s.meter.admit(r.cfg.MAC, r.scale(s.meter.Lifetime)) {
 			s.expired = false
 			r.renewal(s)
 			r.host.renewed(s.meter)
@@ -272,9 +289,14 @@ func destination(data []byte, mac routeb.EUI64) netip.Addr {
 	return mac.LinkLocal()
 }
 
+// silent says whether a datagram does not even get on the air. plain is one that need not be encrypted.
+func (r *radio) silent(plain bool) bool {
+	return r.air.over || !plain && (r.session == nil || r.session.expired)
+}
+
 // transmit sends a datagram and says whether the radio did. plain is one that need not be encrypted.
 func (r *radio) transmit(to netip.Addr, port uint16, data []byte, plain bool) bool {
-	if r.air.over {
+	if r.silent(plain) {
 		return false
 	}
 	unsent := r.faults.hits(Unsent)
@@ -284,7 +306,7 @@ func (r *radio) transmit(to netip.Addr, port uint16, data []byte, plain bool) bo
 	}
 	s := r.session
 	if s == nil || s.expired {
-		return plain // it is on the air, where no meter takes it
+		return to.IsMulticast() || r.meter(to) != nil // which acknowledges what it does not take
 	}
 	if to != s.meter.MAC.LinkLocal() && !to.IsMulticast() {
 		return false // nobody acknowledges it

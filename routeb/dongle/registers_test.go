@@ -287,3 +287,20 @@ func TestRate(t *testing.T) {
 		}
 	})
 }
+
+// A neighbour that does not answer is given up after no more than the 7 s that were seen, also within a session.
+func TestSendToNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, dongle.Config{EchoOff: true, Meters: []*dongle.Meter{{Credentials: credentials}}})
+		b.ask(joined)
+		time.Sleep(time.Minute)
+		b.ask("")
+		if got, want := b.ask("SKSENDTO 1 "+nobodyIP+" 0E1A 1 0001 x"), "EVENT 21 "+nobodyIP+" 02\r\n"; got != want {
+			t.Errorf("at once: said %q, want %q", got, want)
+		}
+		time.Sleep(6 * time.Second)
+		if got, want := b.said(), "EVENT 21 "+nobodyIP+" 01\r\nOK\r\n"; got != want {
+			t.Errorf("after 7 s: said %q, want %q", got, want)
+		}
+	})
+}

@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	solicit = 100 * time.Millisecond // until the neighbour answers
-	answers = time.Second            // by which OK comes late
+	solicit = 100 * time.Millisecond  // until the neighbour answers
+	givesUp = 6500 * time.Millisecond // when no neighbour answers
+	answers = time.Second             // by which OK comes late
 )
 
 // Parameters of EVENT 21.
@@ -55,34 +56,50 @@ func (t *text) sendTo(cmd *sendCommand, data []byte) {
 		if okFirst {
 			ok()
 		}
-		if t.forgotten(cmd.to) || onlyNS {
+		finish := func() {
+			result := notSent
+			if t.transmit(cmd.to, cmd.port, data, cmd.plain) {
+				result = sent
+			}
+			if !noResult && !onlyNS {
+				t.event(skstack.EventSent, cmd.to, result)
+			}
+			switch {
+			case okFirst:
+			case okLast:
+				t.after(answers, ok)
+			default:
+				ok()
+			}
+			t.troubles()
+		}
+		silent := t.silent(cmd.plain)
+		switch {
+		case !silent && t.absent(cmd.to):
+			t.event(skstack.EventSent, cmd.to, solicited)
+			t.later(givesUp, finish)
+			return
+		case !silent && t.forgotten(cmd.to), onlyNS:
 			t.event(skstack.EventSent, cmd.to, solicited)
 			t.event(0x02, cmd.to, -1)
 		}
-		result := notSent
-		if t.transmit(cmd.to, cmd.port, data, cmd.plain) {
-			result = sent
-		}
-		if !noResult && !onlyNS {
-			t.event(skstack.EventSent, cmd.to, result)
-		}
-		switch {
-		case okFirst:
-		case okLast:
-			t.after(answers, ok)
-		default:
-			ok()
-		}
-		t.troubles()
+		finish()
 	})
+}
+
+// absent says whether nobody will answer to that address when asked for a MAC address. A neighbour in the cache is not
+// asked.
+func (t *text) absent(addr netip.Addr) bool {
+	return !addr.IsMulticast() && t.meter(addr) == nil && !t.knows(addr)
 }
 
 // forgotten says whether a neighbour must be asked for its MAC address first. A group needs none.
 func (t *text) forgotten(addr netip.Addr) bool {
 	forget := t.faults.hits(Neighbour)
-	if addr.IsMulticast() || t.meter(addr) == nil || t.known[addr] && !forget {
+	m := t.meter(addr)
+	if addr.IsMulticast() || m == nil || t.knows(addr) && !forget {
 		return false
 	}
-	t.known[addr] = true
+	t.remember(neighbour{addr, m.MAC})
 	return true
 }

@@ -14,7 +14,7 @@ func (t *text) joinCommand(a []string) answer {
 	if t.cred.ID == "" || t.cred.Password == "" {
 		return fail(cannot)
 	}
-	return answer{then: func() { t.startJoin(addr) }}
+	return answer{then: func() { t.startJoin(addr, false) }}
 }
 
 func (t *text) rejoin([]string) answer {
@@ -22,17 +22,17 @@ func (t *text) rejoin([]string) answer {
 		return fail(cannot)
 	}
 	addr := t.session.meter.MAC.LinkLocal()
-	return answer{then: func() { t.startJoin(addr) }}
+	return answer{then: func() { t.startJoin(addr, true) }}
 }
 
-// startJoin runs PANA with whoever has that address.
-func (t *text) startJoin(addr netip.Addr) {
+// startJoin runs PANA with whoever has that address, to renew the session or for a new one.
+func (t *text) startJoin(addr netip.Addr, renew bool) {
 	m := t.meter(addr)
 	if m != nil && (hexOf(t.reg["S02"]) != uint64(m.Channel) || hexOf(t.reg["S03"]) != uint64(m.PAN)) {
 		m = nil // it is not on our channel
 	}
 	start := func() {
-		t.join(m, t.cred, func(data []byte) {
+		t.join(m, t.cred, renew, func(data []byte) {
 			t.pana(m, data)
 			t.event(skstack.EventSent, addr, sent)
 		}, func(ok bool) {

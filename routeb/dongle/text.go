@@ -42,9 +42,9 @@ type text struct {
 	inBuf    []func() // commands that wait for the one that runs
 	busy     bool
 	cred     routeb.Credentials
-	known    map[netip.Addr]bool // neighbour cache
-	udpPorts [6]uint16           // of the handles, in effect
-	setPorts [6]uint16           // what they are set to
+	known    []neighbour // the oldest first
+	udpPorts [6]uint16   // of the handles, in effect
+	setPorts [6]uint16   // what they are set to
 	unplug   func()
 }
 
@@ -67,7 +67,7 @@ func (t *text) reset() {
 		"SA0": "0", "SA1": "1", "SA2": "0", "SA5": "0", "SA7": "0", "SA8": "0", "SA9": "0",
 		"SF0": "0", "SF7": "0", "SF8": "0", "SF9": "0", "SFA": "1", "SFE": "1", "SFF": "0",
 	}
-	t.known = make(map[netip.Addr]bool)
+	t.known = nil
 	t.cred = routeb.Credentials{}
 	t.udpPorts = [6]uint16{echonet, panaUDP}
 	t.setPorts = t.udpPorts
@@ -193,7 +193,7 @@ func (t *text) parseSend(a []string) (cmd *sendCommand, n int, ok bool) {
 	}
 	cmd = &sendCommand{handle: int(handle), to: to, port: uint16(port)}
 	// 1 = encrypted or not at all, 2 = encrypted if there is a session.
-	cmd.plain = a[3] == "0" || a[3] == "2" && t.session == nil
+	cmd.plain = a[3] == "0" || a[3] == "2" && t.silent(false)
 	return cmd, int(size), true
 }
 
