@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"sync"
 	"time"
 
 	"github.com/meterseal/meterseal/routeb"
@@ -125,28 +123,4 @@ func suffix(s string) string {
 		return ""
 	}
 	return " " + s
-}
-
-// countdown draws a bar that fills within d, on a terminal. The function that
-// it returns ends it.
-func countdown(w io.Writer, what string, d time.Duration) (stop func()) {
-	draw := progress(w, what)
-	ctx, cancel := context.WithCancel(context.Background())
-	var ended sync.WaitGroup
-	ended.Go(func() {
-		tick := time.NewTicker(200 * time.Millisecond)
-		defer tick.Stop()
-		for done := time.Duration(0); done < d; done += 200 * time.Millisecond {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				draw(int64(done/time.Millisecond), int64(d/time.Millisecond))
-			}
-		}
-	})
-	return func() {
-		cancel()
-		ended.Wait()
-	}
 }
