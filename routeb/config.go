@@ -24,7 +24,9 @@ type Config struct {
 	// KeepEcho leaves a module's echo as it is after a reset, on. By default it is switched off, so that credentials are
 	// not echoed.
 	KeepEcho bool
-	// DialAttempts is the number of failed attempts to join after which Dial gives up. 0 = none but the end of its ctx.
+	// DialAttempts is the number of failed attempts to join after which Dial gives up. It gives up at the first where
+	// the next would be no better: the port does not open, nothing on it answers, no scan hears the meter. 0 = only
+	// the end of its ctx counts.
 	DialAttempts int
 	// OnChange is told of every change of State and of what makes up Status, in order. It is called by the session's own
 	// goroutine, must return soon and must not call Close. nil = nobody.

@@ -59,11 +59,39 @@ type write struct {
 // Dial joins the meter. It returns after the first join, or when ctx ends, or after Config.DialAttempts failed attempts;
 // the error then wraps the cause of the last failure. Afterwards ctx means nothing: only Close ends the session.
 func Dial(ctx context.Context, cfg Config) (*Conn, error) {
+	c, err := start(cfg)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-c.joined:
+		return c, nil
+	case <-c.done:
+		return nil, fmt.Errorf("routeb: dial %s: %w", cfg.Port, c.Status().Err)
+	case <-ctx.Done():
+		last := c.Status().Err
+		_ = c.Close() // there is no session whose end could fail
+		if last == nil {
+			return nil, fmt.Errorf("routeb: dial %s: %w", cfg.Port, ctx.Err())
+		}
+		return nil, fmt.Errorf("routeb: dial %s: %w: %w", cfg.Port, ctx.Err(), last)
+	}
+}
+
+// Open returns at once a Conn whose session joins the meter when it can: the dongle may be plugged in later, and the meter
+// come into reach later. It never gives up, whatever Config.DialAttempts says; only Close ends it.
+func Open(cfg Config) (*Conn, error) {
+	cfg.DialAttempts = 0
+	return start(cfg)
+}
+
+// start checks cfg and starts the session.
+func start(cfg Config) (*Conn, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	run, cancel := context.WithCancel(context.Background())
 	c := &Conn{
 		cfg:     cfg,
 		cancel:  cancel,
@@ -82,19 +110,7 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 		s.network = &known
 	}
 	go s.run(run)
-	select {
-	case <-c.joined:
-		return c, nil
-	case <-c.done:
-		return nil, fmt.Errorf("routeb: dial %s: %w", cfg.Port, c.Status().Err)
-	case <-ctx.Done():
-		last := c.Status().Err
-		_ = c.Close() // there is no session whose end could fail
-		if last == nil {
-			return nil, fmt.Errorf("routeb: dial %s: %w", cfg.Port, ctx.Err())
-		}
-		return nil, fmt.Errorf("routeb: dial %s: %w: %w", cfg.Port, ctx.Err(), last)
-	}
+	return c, nil
 }
 
 // Close ends the session with the meter, so that the next dongle is let in, and closes the port. That takes up to 15 s if
@@ -129,15 +145,15 @@ func (c *Conn) ReadFrom(b []byte) (int, net.Addr, error) {
 // knows what became of it. nil: it left. A net.Error with Timeout: it may have left. Any other error: it did not, and
 // ErrNotJoined or ErrLimited tell why where that passes by itself. addr is a *net.UDPAddr with port 3610.
 func (c *Conn) WriteTo(b []byte, addr net.Addr) (int, error) {
-	to, err := c.target(b, addr)
-	if err != nil {
-		return 0, c.opError("write", err)
-	}
 	c.mu.Lock()
 	lost := c.lost
 	c.mu.Unlock()
 	if lost == nil {
 		return 0, c.opError("write", c.notJoined())
+	}
+	to, err := c.target(b, addr)
+	if err != nil {
+		return 0, c.opError("write", err)
 	}
 	w := write{to: to, data: bytes.Clone(b), err: make(chan error, 1)}
 	select {
@@ -172,7 +188,7 @@ func (c *Conn) target(b []byte, addr net.Addr) (netip.Addr, error) {
 		return netip.Addr{}, fmt.Errorf("routeb: datagram of %d bytes, want 1 to %d", len(b), MaxDatagram)
 	}
 	u, ok := addr.(*net.UDPAddr)
-	if !ok {
+	if !ok || u == nil {
 		return netip.Addr{}, fmt.Errorf("routeb: address %v is no *net.UDPAddr", addr)
 	}
 	to := u.AddrPort().Addr().WithZone("")
@@ -189,11 +205,23 @@ func (c *Conn) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: "routeb", Source: c.LocalAddr(), Err: err}
 }
 
-// Meter returns the address of the meter. It may be another one after a rejoin: a meter can be exchanged.
-func (c *Conn) Meter() *net.UDPAddr { return udpAddr(c.Status().Meter) }
+// Meter returns the address of the meter; nil until it was found. It may be another one after a rejoin: a meter can be
+// exchanged.
+func (c *Conn) Meter() *net.UDPAddr {
+	if m := c.Status().Meter; m.IsValid() {
+		return udpAddr(m)
+	}
+	return nil
+}
 
-// LocalAddr returns the dongle's own address.
-func (c *Conn) LocalAddr() net.Addr { return udpAddr(c.Status().Module.MAC.LinkLocal()) }
+// LocalAddr returns the dongle's own address, which is [::] until the dongle was asked for it.
+func (c *Conn) LocalAddr() net.Addr {
+	mac := c.Status().Module.MAC
+	if mac == (EUI64{}) {
+		return udpAddr(netip.IPv6Unspecified())
+	}
+	return udpAddr(mac.LinkLocal())
+}
 
 // Status returns where the session stands.
 func (c *Conn) Status() Status {

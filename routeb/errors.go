@@ -10,6 +10,7 @@ import (
 // What a session can fail by. Advice has words for each.
 var (
 	ErrPortBusy  = errors.New("routeb: port is in use")
+	ErrNotPort   = errors.New("routeb: not a serial port")
 	ErrUnplugged = errors.New("routeb: device is gone")
 	ErrNoAnswer  = errors.New("routeb: no Wi-SUN module answers on this port")
 	ErrNoBeacon  = errors.New("routeb: no beacon of this meter")
@@ -49,6 +50,8 @@ func Advice(err error) string {
 		return "The Route-B id has 32 characters and the password 12, as printed in the utility's letter; spaces do not count."
 	case errors.Is(err, ErrPortBusy):
 		return "Another program holds the port. Stop it, or give this one a port of its own."
+	case errors.Is(err, ErrNotPort):
+		return "The dongle's port has a name under /dev/serial/by-id, or one like /dev/ttyUSB0; this is something else."
 	case errors.Is(err, fs.ErrPermission):
 		return "This user may not open the port. Add the user to the group that owns it (often dialout) and log in again."
 	case errors.Is(err, fs.ErrNotExist):

@@ -13,7 +13,7 @@ import (
 func TestAdvice(t *testing.T) {
 	seen := make(map[string]error)
 	for _, err := range []error{
-		routeb.ErrCredentials, routeb.ErrPortBusy, routeb.ErrUnplugged, routeb.ErrNoAnswer, routeb.ErrNoBeacon, routeb.ErrRefused,
+		routeb.ErrCredentials, routeb.ErrPortBusy, routeb.ErrNotPort, routeb.ErrUnplugged, routeb.ErrNoAnswer, routeb.ErrNoBeacon, routeb.ErrRefused,
 		routeb.ErrLimited, routeb.ErrRadio, routeb.ErrSilent, fs.ErrPermission, fs.ErrNotExist,
 		&routeb.CommandError{Command: "SKSCAN", Answer: "ER04"}, &routeb.CommandError{Command: "SKSCAN", Answer: "ER05"},
 		&routeb.CommandError{Command: "SKSCAN", Answer: "ER06"}, &routeb.CommandError{Command: "SKSCAN", Answer: "ER09"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"strings"
@@ -226,6 +227,96 @@ func TestDialSaysWhatIsWrong(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Several attempts are for what may pass. Nobody waits for a port that is not there.
+func TestDialGivesUpWhereAnotherAttemptIsNoBetter(t *testing.T) {
+	wrong := credentials
+	wrong.Password = "WrongPass123"
+	fails := func(err error) func(string, int) (io.ReadWriteCloser, error) {
+		return func(string, int) (io.ReadWriteCloser, error) { return nil, err }
+	}
+	silent := func(string, int) (io.ReadWriteCloser, error) {
+		near, far := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, far) }()
+		return near, nil
+	}
+	tests := []struct {
+		name   string
+		faults string
+		open   func(string, int) (io.ReadWriteCloser, error)
+		with   routeb.Credentials
+		within time.Duration
+		joins  int
+		want   error
+	}{
+		{name: "no device", open: fails(fs.ErrNotExist), with: credentials, want: fs.ErrNotExist},
+		{name: "no permission", open: fails(fs.ErrPermission), with: credentials, want: fs.ErrPermission},
+		{name: "port in use", open: fails(routeb.ErrPortBusy), with: credentials, want: routeb.ErrPortBusy},
+		{name: "no port", open: fails(routeb.ErrNotPort), with: credentials, want: routeb.ErrNotPort},
+		{name: "silent port", open: silent, with: credentials, within: 45 * time.Second, want: routeb.ErrNoAnswer},
+		{name: "no beacon", faults: "no-beacon", with: credentials, within: 70 * time.Second, want: routeb.ErrNoBeacon},
+		{name: "refused", with: wrong, within: 2 * time.Minute, joins: 3, want: routeb.ErrRefused},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, dongle.Config{Faults: parseFaults(t, tt.faults)})
+				cfg := b.config(t)
+				cfg.Credentials, cfg.DialAttempts = tt.with, 3
+				if tt.open != nil {
+					cfg.Open = tt.open
+				}
+				var last routeb.Status
+				joins := 0
+				cfg.OnChange = func(s routeb.Status) {
+					if last = s; s.State == routeb.Joining {
+						joins++
+					}
+				}
+				start := time.Now()
+				_, err := routeb.Dial(t.Context(), cfg)
+				took := time.Since(start)
+				if !errors.Is(err, tt.want) || !errors.Is(last.Err, tt.want) || last.State != routeb.Closed {
+					t.Errorf("dial: %v, and last %v with %v, want %v", err, last.State, last.Err, tt.want)
+				}
+				if joins != tt.joins || joins == 0 && took > tt.within {
+					t.Errorf("took %v and %d joins, want %v and %d", took, joins, tt.within, tt.joins)
+				}
+				t.Logf("gives up after %v", took)
+			})
+		})
+	}
+}
+
+// A session that is opened before there are dongle and meter joins once there are.
+func TestOpenWaitsForDongleAndMeter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, dongle.Config{Faults: parseFaults(t, "no-beacon=@1@2@3@4@5")})
+		cfg := b.config(t)
+		cfg.DialAttempts = 1
+		plugged := time.Now().Add(time.Hour)
+		cfg.Open = func(path string, baud int) (io.ReadWriteCloser, error) {
+			if time.Now().Before(plugged) {
+				return nil, fs.ErrNotExist
+			}
+			return b.cable.Open(path, baud)
+		}
+		c, err := routeb.Open(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if m := c.Meter(); m != nil {
+			t.Errorf("meter before any was found: %v", m)
+		}
+		if _, err := request(t.Context(), c, 1); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(plugged); took < 0 || took > 4*time.Minute {
+			t.Errorf("answer %v after the dongle was plugged in", took)
+		}
+	})
 }
 
 // A second dongle waits until the first has left.

@@ -21,8 +21,14 @@ func lockPort(path string) (*portLock, error) {
 	if errors.Is(err, unix.EBUSY) {
 		return nil, fmt.Errorf("%w: %s%s", ErrPortBusy, path, holder(path))
 	}
+	if errors.Is(err, unix.EISDIR) {
+		return nil, fmt.Errorf("%w: %s", ErrNotPort, path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("routeb: %w", err)
+	}
+	if _, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); errors.Is(err, unix.ENOTTY) { // any terminal has one
+		return nil, errors.Join(fmt.Errorf("%w: %s", ErrNotPort, path), f.Close())
 	}
 	if f.Fd() >= maxFD {
 		return nil, errors.Join(fmt.Errorf("routeb: open %s: too many open files for a serial port", path), f.Close())

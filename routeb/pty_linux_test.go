@@ -61,8 +61,10 @@ func TestOpenPortSaysWhatIsWrong(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := routeb.OpenPort(file, 115200); err == nil {
-		t.Error("a file was taken for a port")
+	for _, path := range []string{file, dir, os.DevNull} {
+		if _, err := routeb.OpenPort(path, 115200); !errors.Is(err, routeb.ErrNotPort) {
+			t.Errorf("%s: %v, want %v", path, err, routeb.ErrNotPort)
+		}
 	}
 }
 

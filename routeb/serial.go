@@ -14,7 +14,7 @@ import (
 )
 
 // OpenPort opens a serial port at a rate in bit/s, 8N1, and locks it against other programs. The errors wrap ErrPortBusy,
-// fs.ErrPermission or fs.ErrNotExist where they apply. Read blocks until there is data and returns ErrUnplugged when the
+// ErrNotPort, fs.ErrPermission or fs.ErrNotExist where they apply. Read blocks until there is data and returns ErrUnplugged when the
 // device is gone; Close ends it within 0.2 s. One goroutine may read while another writes.
 func OpenPort(path string, baud int) (io.ReadWriteCloser, error) {
 	lock, err := lockPort(path)

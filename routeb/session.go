@@ -85,10 +85,13 @@ func (s *session) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.tell(err)
-		if n := s.cfg.DialAttempts; n > 0 && attempts >= n && !isClosed(s.conn.joined) {
+		if s.givesUp(err, attempts) {
+			s.conn.mu.Lock()
+			s.conn.status.Err = err // of which shut tells
+			s.conn.mu.Unlock()
 			return
 		}
+		s.tell(err)
 		if s.pause(ctx, failures) != nil {
 			at = reopen
 		}
@@ -98,9 +101,22 @@ func (s *session) run(ctx context.Context) {
 	}
 }
 
+// givesUp reports whether Dial has had enough.
+func (s *session) givesUp(err error, attempts int) bool {
+	n := s.cfg.DialAttempts
+	if n == 0 || isClosed(s.conn.joined) {
+		return false
+	}
+	return attempts >= n || s.conn.Status().State == NoPort || errors.Is(err, ErrNoAnswer) || errors.Is(err, ErrNoBeacon)
+}
+
 // tell has everybody know that there is no session, and why.
 func (s *session) tell(err error) {
-	s.log.Warn("routeb: lost", "err", err)
+	level := slog.LevelWarn
+	if last := s.conn.Status().Err; last != nil && last.Error() == err.Error() {
+		level = slog.LevelDebug // as before
+	}
+	s.log.Log(context.Background(), level, "routeb: lost", "err", err)
 	s.conn.update(func(st *Status) {
 		st.Err, st.Expected = err, 0
 		if st.State == Joined {

@@ -80,7 +80,7 @@ func runController(c *cobra.Command, _ []string) error {
 		defer lock.Close()
 		cfg.Spool.Dir = filepath.Join(dir, "spool")
 	}
-	h, err := openHEMS(c, cfg, nil)
+	h, err := openHEMS(c, cfg, radio{stays: true})
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ func newControllerDiscover() *cobra.Command {
 		Example: "  meterseal controller discover --listen 192.168.1.10",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			h, err := openHEMS(c, controller.Config{}, nil)
+			h, err := openHEMS(c, controller.Config{}, radio{})
 			if err != nil {
 				return err
 			}

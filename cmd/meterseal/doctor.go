@@ -29,7 +29,7 @@ with what to do about it.`,
 
 func runDoctor(c *cobra.Command, _ []string) error {
 	out := c.OutOrStdout()
-	return withMeter(c, controller.Config{}, (&stepPrinter{w: out, last: -1}).take, func(ctx context.Context, h *hems, m controller.Meter) error {
+	return withMeter(c, controller.Config{}, newStepPrinter(out, false), func(ctx context.Context, h *hems, m controller.Meter) error {
 		start := time.Now()
 		r, err := h.Read(ctx, m)
 		switch {

@@ -29,16 +29,16 @@ type hems struct {
 	conn   *routeb.Conn // its session
 }
 
-// openHEMS listens, or joins the meter behind a dongle, and makes node and
-// controller of the flags. steps, if not nil, is told of each step of a join.
-func openHEMS(c *cobra.Command, cfg controller.Config, steps func(routeb.Status)) (*hems, error) {
+// openHEMS listens, or opens a session with the meter behind a dongle, and makes
+// node and controller of the flags.
+func openHEMS(c *cobra.Command, cfg controller.Config, r radio) (*hems, error) {
 	log, err := newLogger(c)
 	if err != nil {
 		return nil, err
 	}
 	h := &hems{}
 	if h.port, _ = c.Flags().GetString("port"); h.port != "" {
-		err = h.join(c, steps)
+		err = h.join(c, r)
 	} else {
 		err = h.listen(c)
 	}
@@ -58,11 +58,11 @@ func openHEMS(c *cobra.Command, cfg controller.Config, steps func(routeb.Status)
 }
 
 // join reaches the one meter behind a dongle.
-func (h *hems) join(c *cobra.Command, steps func(routeb.Status)) error {
+func (h *hems) join(c *cobra.Command, r radio) error {
 	if c.Flags().Changed("meter") {
 		return usagef("--port and --meter exclude each other: a dongle has its own meter")
 	}
-	conn, s, err := dialRouteB(c, steps)
+	conn, s, err := dialRouteB(c, r)
 	if err != nil {
 		return err
 	}
@@ -174,8 +174,8 @@ func (h *hems) whileItAnswers(ctx context.Context, c *cobra.Command, m controlle
 }
 
 // withMeter runs f with the one meter that the flags name, for a command that
-// does something once. steps is as for openHEMS.
-func withMeter(c *cobra.Command, cfg controller.Config, steps func(routeb.Status),
+// does something once. steps may be nil.
+func withMeter(c *cobra.Command, cfg controller.Config, steps *stepPrinter,
 	f func(context.Context, *hems, controller.Meter) error,
 ) error {
 	if err := positive(c, "timeout", "dial-timeout"); err != nil {
@@ -184,7 +184,7 @@ func withMeter(c *cobra.Command, cfg controller.Config, steps func(routeb.Status
 	if c.Flags().Changed("port") && c.Flags().Changed("timeout") {
 		return usagef("--timeout is for a meter of the network: with --port the times of AIF 1.01, 2.4.2 hold")
 	}
-	h, err := openHEMS(c, cfg, steps)
+	h, err := openHEMS(c, cfg, radio{steps: steps})
 	if err != nil {
 		return err
 	}

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
 	stdlog "log"
 	"log/slog"
 	"net"
@@ -96,12 +94,22 @@ func portFlags(c *cobra.Command) {
 	f.String("port", "", "serial port of a Wi-SUN dongle, such as /dev/serial/by-id/usb-...; instead of --meter")
 	f.String("credentials", "", "file with the Route-B id and password, mode 0600")
 	f.Int("baud", 0, "rate of the serial port in bit/s; default 115200, else whichever answers")
-	f.Duration("dial-timeout", 5*time.Minute, "how long the first join may take")
+	f.Duration("dial-timeout", 5*time.Minute, "how long a command that does something once tries to join; the controller itself never gives up")
 }
 
-// dialRouteB joins the meter behind the dongle that the flags name. show, if not
-// nil, is told of each step.
-func dialRouteB(c *cobra.Command, show func(routeb.Status)) (*routeb.Conn, *session, error) {
+// radio says how a command uses a dongle.
+type radio struct {
+	steps *stepPrinter // shows what happens; nil = only what fails, on stderr
+	stays bool         // serves whether or not dongle and meter are there, and never gives up
+}
+
+// dialAttempts is how often a command that does something once tries to join. A
+// join may fail by chance, or for want of a fresh scan.
+const dialAttempts = 2
+
+// dialRouteB opens a session with the meter behind the dongle that the flags
+// name. Unless the command stays it has joined when it returns.
+func dialRouteB(c *cobra.Command, r radio) (*routeb.Conn, *session, error) {
 	log, err := newLogger(c)
 	if err != nil {
 		return nil, nil, err
@@ -111,25 +119,43 @@ func dialRouteB(c *cobra.Command, show func(routeb.Status)) (*routeb.Conn, *sess
 	if err != nil {
 		return nil, nil, err
 	}
-	port, _ := c.Flags().GetString("port")
-	baud, _ := c.Flags().GetInt("baud")
+	cfg := routeb.Config{Credentials: cr, DialAttempts: dialAttempts, Logger: log}
+	cfg.Port, _ = c.Flags().GetString("port")
+	cfg.Baud, _ = c.Flags().GetInt("baud")
+	if r.stays {
+		s := newSession(adviser(log))
+		cfg.OnChange = s.take
+		conn, err := routeb.Open(cfg)
+		return conn, s, err
+	}
+	if !c.Flags().Changed("log-level") {
+		cfg.Logger = nil // the steps say it
+	}
+	steps := r.steps
+	if steps == nil {
+		steps = newStepPrinter(c.ErrOrStderr(), true)
+	}
+	s := newSession(steps.take)
+	cfg.OnChange = s.take
 	wait, _ := c.Flags().GetDuration("dial-timeout")
 	ctx, cancel := context.WithTimeout(c.Context(), wait)
 	defer cancel()
-	s := newSession(show)
-	conn, err := routeb.Dial(ctx, routeb.Config{Port: port, Credentials: cr, Baud: baud, OnChange: s.take, Logger: log})
+	conn, err := routeb.Dial(ctx, cfg)
 	if err != nil {
-		return nil, nil, withAdvice(err)
+		return nil, nil, steps.explain(err)
 	}
 	return conn, s, nil
 }
 
-// withAdvice adds to an error of package routeb what a person can do about it.
-func withAdvice(err error) error {
-	if advice := routeb.Advice(err); advice != "" {
-		return fmt.Errorf("%w. %s", err, advice)
+// adviser logs what can be done about what fails, once for each kind of failure.
+func adviser(log *slog.Logger) func(routeb.Status) {
+	said := map[string]bool{}
+	return func(st routeb.Status) {
+		if advice := routeb.Advice(st.Err); advice != "" && !said[advice] {
+			said[advice] = true
+			log.Warn("routeb: advice", "err", st.Err, "advice", advice)
+		}
 	}
-	return err
 }
 
 // routebLink makes of a session what a node and a controller need.
@@ -140,77 +166,4 @@ func routebLink(conn *routeb.Conn, s *session) (echonet.Link, controller.Meter) 
 		}
 		return nil
 	}}
-}
-
-// stepPrinter prints the steps of a session as they come, with a bar for those
-// that take long if w is a terminal.
-type stepPrinter struct {
-	w    io.Writer
-	last routeb.State
-	stop func()
-}
-
-func (p *stepPrinter) take(st routeb.Status) {
-	if p.stop != nil {
-		p.stop()
-		p.stop = nil
-	}
-	if st.State == p.last && st.Err == nil {
-		return
-	}
-	p.last = st.State
-	switch st.State {
-	case routeb.Scanning:
-		fmt.Fprintf(p.w, "module   %s, %s%s, at %d bit/s\n", st.Module.Family, st.Module.Version, suffix(st.Module.Firmware), st.Module.Baud)
-		fmt.Fprintf(p.w, "scan     for the meter, up to %s\n", st.Expected.Round(time.Second))
-	case routeb.Joining:
-		fmt.Fprintf(p.w, "found    channel %d, PAN %04X, link quality %d\n", st.Network.Channel, st.Network.PAN, st.Network.LQI)
-		if st.Weak() {
-			fmt.Fprintf(p.w, "signal   weak: put the dongle nearer to the meter, away from metal and USB 3 ports\n")
-		}
-		fmt.Fprintf(p.w, "join     authenticates\n")
-	case routeb.Joined:
-		fmt.Fprintf(p.w, "joined   %s\n", st.Meter)
-	case routeb.Probing:
-		fmt.Fprintf(p.w, "port     is open; asks what module it is\n")
-	case routeb.NoPort, routeb.Lost:
-		if st.Err != nil {
-			fmt.Fprintf(p.w, "%-8s %v\n", st.State, st.Err)
-		}
-	case routeb.Closed:
-	}
-	if st.Expected > 0 {
-		p.stop = countdown(p.w, st.State.String(), st.Expected)
-	}
-}
-
-func suffix(s string) string {
-	if s == "" {
-		return ""
-	}
-	return " " + s
-}
-
-// countdown draws a bar that fills within d, on a terminal. The function that
-// it returns ends it.
-func countdown(w io.Writer, what string, d time.Duration) (stop func()) {
-	draw := progress(w, what)
-	ctx, cancel := context.WithCancel(context.Background())
-	var ended sync.WaitGroup
-	ended.Go(func() {
-		tick := time.NewTicker(200 * time.Millisecond)
-		defer tick.Stop()
-		for done := time.Duration(0); done < d; done += 200 * time.Millisecond {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				draw(int64(done/time.Millisecond), int64(d/time.Millisecond))
-			}
-		}
-	})
-	return func() {
-		cancel()
-		ended.Wait()
-	}
 }
