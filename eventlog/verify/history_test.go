@@ -114,32 +114,7 @@ func TestEarlierSegmentSaidToBeTheNewestIsRolledBack(t *testing.T) {
 	})
 }
 
-func TestRestoredImageThatIsSealedAgain(t *testing.T) {
-	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
-		image := m.Clone()
-		m.Fill(10)
-		w.intact(m.BundleFrom(1, len(w.bytes[1])))
-		// The flash comes back, the secure element does not.
-		image.Key.Counter = m.Key.Counter
-		seal := image.Seal()
-
-		r := w.verify(parts(m, image.Open().Part(0)))
-		if m.Key.Scheme == eventlog.SchemeDigest {
-			wantReport(t, r, verify.Intact) // the same signature over the same bytes
-			if !r.Duplicate {
-				t.Error("not a duplicate")
-			}
-		} else {
-			wantReport(t, r, verify.RolledBack, verify.FindCounterAhead)
-			wantProof(t, r, verify.ChargeMeter)
-			if seal.Counter <= m.Open().Seals[len(m.Open().Seals)-1].Counter {
-				t.Fatal("the counter did not move")
-			}
-		}
-	})
-}
-
-func TestRestoredImageThatGrowsAgainIsAFork(t *testing.T) {
+func TestForkIsFoundFromWhereverItIsRead(t *testing.T) {
 	eachScheme(t, func(t *testing.T, m *eventlogtest.Meter, w *world) {
 		image := m.Clone()
 		m.Fill(10)
@@ -151,23 +126,12 @@ func TestRestoredImageThatGrowsAgainIsAFork(t *testing.T) {
 			want = []string{verify.FindSealRemoved, verify.FindForkBytes}
 		}
 
-		// Shorter than what is known, and read from the start.
-		r := w.verify(image.Bundle())
-		wantReport(t, r, verify.Forked, want...)
-		wantProof(t, r, verify.ChargeMeter)
-
-		// Longer, and read from the start.
-		image.Fill(40)
+		// Shorter than what is known.
 		wantReport(t, w.verify(image.Bundle()), verify.Forked, want...)
 
-		// Longer, but only what seems new: nobody is accused on half of the
-		// bytes, the rest is asked for.
-		r = w.verify(image.BundleFrom(1, len(w.bytes[1])))
-		wantReport(t, r, verify.Incomplete, verify.FindOtherBytes)
-		wantNeed(t, r, &verify.Position{Segment: 1})
-
-		// Read from the middle, where both still agree: that is a whole
+		// Longer, from the middle, where both still agree: that is a whole
 		// string, too.
+		image.Fill(40)
 		wantReport(t, w.verify(image.BundleFrom(1, 6*eventlog.SlotSize)), verify.Forked, want...)
 	})
 }

@@ -16,9 +16,10 @@ const (
 	incremental             // it knows half of the log, only new bytes come
 	reread                  // it knows half of the log, everything comes
 	offline                 // an auditor has a bundle and a bare key, no registry
+	pinned                  // he also has what somebody kept: a seal; a nonce, the set of events
 )
 
-var modes = map[mode]string{full: "full", incremental: "incremental", reread: "reread", offline: "offline"}
+var modes = map[mode]string{full: "full", incremental: "incremental", reread: "reread", offline: "offline", pinned: "pinned"}
 
 // cell is what one attack must give in one mode.
 type cell struct {
@@ -48,8 +49,7 @@ func newScene(t *testing.T, scheme eventlog.Scheme, mode mode) *scene {
 		s.w.intact(s.m.Bundle())
 		s.known = len(s.m.Open().Log)
 	case offline:
-		s.w.forgetAll = true
-		s.w.reg.AnyMeter, s.w.reg.Meter, s.w.reg.Policy = true, eventlog.MeterID{}, nil
+		s.w.offline()
 	}
 	s.m.Fill(20)
 	if r := s.w.verify(s.bundle()); r.Verdict != verify.Intact || len(r.Findings) > 0 {
@@ -270,11 +270,6 @@ var matrix = []struct {
 		u.Meter = s.m.ID
 		return u
 	}, always(verify.WrongMeter, verify.FindMeter)},
-	{"a specific record is forged into the tail", func(s *scene) *eventlog.Bundle {
-		forger := s.m.Clone()
-		forger.Append(forger.Next(eventlogtest.Specific, []byte("forged")))
-		return s.log(func(log []byte) []byte { return append(log, forger.Open().Log[len(s.m.Open().Log):]...) })
-	}, always(verify.IntactWithTail, verify.FindTailSpecific)},
 	{"the tail is edited", func(s *scene) *eventlog.Bundle {
 		s.m.Event(eventlogtest.Ordinary)
 		s.m.Event(eventlogtest.Ordinary)

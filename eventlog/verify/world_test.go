@@ -35,6 +35,7 @@ type world struct {
 	segmentErr, bytesErr   error
 	sealErr, belowErr      error
 	forgetBytes, forgetAll bool
+	pin                    *verify.Head // beside forgetAll: a head that somebody kept
 }
 
 // sealKey is what the seals of a meter are told apart by.
@@ -65,11 +66,28 @@ func (w *world) register(k *eventlogtest.Key) *verify.Key {
 	return &w.reg.Keys[len(w.reg.Keys)-1]
 }
 
+// offline makes the verifier one that has the registered keys and nothing else.
+func (w *world) offline() {
+	w.forgetAll = true
+	w.reg = verify.Registration{AnyMeter: true, Keys: w.reg.Keys}
+}
+
+// seal returns the meter's newest seal as a demand.
+func (w *world) seal(m *eventlogtest.Meter) *verify.Head {
+	w.t.Helper()
+	pin, err := verify.Pin(&w.reg, m.Open().Part(0).Seal)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return pin
+}
+
 func (w *world) input(u *eventlog.Bundle) *verify.Input {
 	in := &verify.Input{
 		Registration: w.reg, Nonces: w.nonces, Received: w.received, Limits: w.limits, Bundle: u,
 	}
 	if w.forgetAll {
+		in.Known.Head = w.pin
 		return in
 	}
 	in.Known = verify.Known{
