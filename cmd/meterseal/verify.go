@@ -26,7 +26,8 @@ func newVerify() *cobra.Command {
 
 The key comes from the enrolment, never from the bundle: as a PEM file, or as
 the leaf of the bundle's certificate chain when that leads to the root given
-and names the meter. "-" reads the bundle from standard input.
+and names the meter. Of a meter whose key was changed, give all keys that sealed
+what the bundle holds. "-" reads the bundle from standard input.
 
 What cannot be seen offline is whether this is the newest log. --head takes a
 seal that is known already: a bundle that does not contain it is rolled back or
@@ -43,7 +44,7 @@ verdicts are those of docs/verdicts.md.`,
 		RunE: runVerify,
 	}
 	f := c.Flags()
-	f.String("key", "", "PEM file with the meter's public key")
+	f.StringSlice("key", nil, "PEM file with a public key of the meter; again for each of its keys")
 	f.String("root", "", "PEM file with the root certificate that the bundle's chain must lead to; needs --meter")
 	f.String("meter", "", "meter id that the log must name; needed with --root")
 	f.String("scheme", "auto", "scheme of the key: digest, counter, or auto, which takes the one that the log names and lets the signature decide")
@@ -130,7 +131,7 @@ func readBundle(stdin io.Reader, path string) ([]byte, error) {
 // why it does not decode, nil if it does.
 func fillInput(c *cobra.Command, in *verify.Input, malformed error) error {
 	f := c.Flags()
-	keyFile, _ := f.GetString("key")
+	keyFiles, _ := f.GetStringSlice("key")
 	rootFile, _ := f.GetString("root")
 	meterText, _ := f.GetString("meter")
 	in.Registration.AnyMeter = meterText == ""
@@ -141,35 +142,47 @@ func fillInput(c *cobra.Command, in *verify.Input, malformed error) error {
 		}
 		in.Registration.Meter = id
 	}
-	var pub *ecdsa.PublicKey
-	var err error
+	var pubs []*ecdsa.PublicKey
 	switch {
-	case keyFile != "" && rootFile != "":
+	case len(keyFiles) > 0 && rootFile != "":
 		return usagef("--key and --root exclude each other")
-	case keyFile != "":
-		pub, err = readPublicKey(keyFile)
+	case len(keyFiles) > 0:
+		for _, path := range keyFiles {
+			pub, err := readPublicKey(path)
+			if err != nil {
+				return err
+			}
+			pubs = append(pubs, pub)
+		}
 	case rootFile != "" && meterText == "":
 		return usagef("--root needs --meter: a chain proves a key, the meter id says whose it must be")
 	case rootFile != "" && malformed != nil:
 		_, err := readRoots(rootFile)
 		return err // whoever signed it: it is malformed
 	case rootFile != "":
-		pub, err = keyFromChain(in.Bundle, rootFile, in.Registration.Meter)
+		pub, err := keyFromChain(in.Bundle, rootFile, in.Registration.Meter)
+		if err != nil {
+			return err
+		}
+		pubs = append(pubs, pub)
 	default:
 		return usagef("who signed this? Give --key PEM, or --root PEM and --meter ID")
 	}
-	if err != nil {
-		return err
+	for _, pub := range pubs {
+		id, err := eventlog.KeyIDOf(pub)
+		if err != nil {
+			return err
+		}
+		scheme, err := verifyScheme(c, in.Bundle, id)
+		if err != nil {
+			return err
+		}
+		key, err := verify.NewKey(pub, scheme)
+		if err != nil {
+			return err
+		}
+		in.Registration.Keys = append(in.Registration.Keys, key)
 	}
-	scheme, err := verifyScheme(c, in.Bundle)
-	if err != nil {
-		return err
-	}
-	key, err := verify.NewKey(pub, scheme)
-	if err != nil {
-		return err
-	}
-	in.Registration.Keys = []verify.Key{key}
 	if text, _ := f.GetString("policy"); text != "" {
 		p, err := eventlog.ParsePolicy(1, text)
 		if err != nil {
@@ -180,10 +193,11 @@ func fillInput(c *cobra.Command, in *verify.Input, malformed error) error {
 	return verifyMemory(c, in)
 }
 
-// verifyScheme returns --scheme. "auto" takes what the bundle names: the two
+// verifyScheme returns the scheme of a key: --scheme, or for "auto" what the bundle
+// names: the two
 // schemes sign messages that begin differently, so a signature of one never
 // verifies as one of the other, and naming the wrong one only fails.
-func verifyScheme(c *cobra.Command, bundle *eventlog.Bundle) (eventlog.Scheme, error) {
+func verifyScheme(c *cobra.Command, bundle *eventlog.Bundle, key eventlog.KeyID) (eventlog.Scheme, error) {
 	text, _ := c.Flags().GetString("scheme")
 	if text != "auto" {
 		scheme, err := eventlog.ParseScheme(text)
@@ -194,7 +208,7 @@ func verifyScheme(c *cobra.Command, bundle *eventlog.Bundle) (eventlog.Scheme, e
 	}
 	for _, p := range bundle.Parts {
 		var s eventlog.Seal
-		if s.UnmarshalBinary(p.Seal) == nil {
+		if s.UnmarshalBinary(p.Seal) == nil && s.KeyPrefix == [8]byte(key[:]) {
 			return s.Scheme, nil
 		}
 	}

@@ -85,3 +85,45 @@ func TestVerifyTakesTheKeyFromTheChain(t *testing.T) {
 		})
 	}
 }
+
+// TestVerifyTakesAllKeysOfAMeter: its key was changed, in order.
+func TestVerifyTakesAllKeysOfAMeter(t *testing.T) {
+	m := eventlogtest.New("old", eventlog.SchemeCounter)
+	m.Fill(5)
+	dir := t.TempDir()
+	keyFile := func(name string, k *eventlogtest.Key) string {
+		der, err := x509.MarshalPKIXPublicKey(k.PublicKey())
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	next := eventlogtest.NewKey("next", eventlog.SchemeDigest)
+	old, fresh := keyFile("old.pem", m.Key), keyFile("next.pem", next)
+	m.ChangeKey(next)
+	m.Fill(5)
+	bundle, err := m.Bundle().AppendBinary(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		keys []string
+		code int
+		want string
+	}{
+		{[]string{"--key", old}, exitBroken, "verdict  WRONG_KEY\n"},
+		{[]string{"--key", fresh}, exitBroken, "verdict  WRONG_KEY\n"},
+		{[]string{"--key", old, "--key", fresh}, exitDone, "verdict  INTACT\n"},
+		{[]string{"--key", fresh + "," + old}, exitDone, "verdict  INTACT\n"},
+	} {
+		var out bytes.Buffer
+		code := run(t.Context(), append([]string{"verify", "-"}, c.keys...), bytes.NewReader(bundle), &out, &out)
+		if code != c.code || !strings.Contains(out.String(), c.want) {
+			t.Errorf("%q: exit status %d, want %d and %q:\n%s", c.keys, code, c.code, c.want, &out)
+		}
+	}
+}
