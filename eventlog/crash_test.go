@@ -7,23 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 
 	"github.com/meterseal/meterseal/eventlog"
 	"github.com/meterseal/meterseal/internal/durable"
 	"github.com/meterseal/meterseal/internal/durable/durabletest"
+	"github.com/meterseal/meterseal/internal/effort"
 )
-
-// effort returns the scale of long tests, from the environment variable EFFORT.
-func effort() int {
-	n, err := strconv.Atoi(os.Getenv("EFFORT"))
-	if err != nil || n < 1 {
-		return 1
-	}
-	return n
-}
 
 // world is a meter whose power may be cut, and all that the rest of the world
 // has seen of it. What was seen must stay true.
@@ -370,7 +360,7 @@ func TestEveryPowerCut(t *testing.T) {
 		for i := range outcomes {
 			for keep := range torn + 1 {
 				steps := len(script)
-				if keep < torn && effort() == 1 {
+				if keep < torn && effort.Times(1) == 1 {
 					steps = 1
 					if i < outcomes-1 {
 						continue
@@ -399,7 +389,7 @@ func TestRepeatedPowerCuts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 5))
 	keys := []*ecdsa.PrivateKey{newKey(t), newKey(t)}
 	cuts := 0
-	for round := range 150 * effort() {
+	for round := range effort.Times(150) {
 		w := newWorld(t, keys)
 		w.disk.CutAt(1 + rng.IntN(200))
 		for err := w.run(); err != nil; err = w.run() {

@@ -1,10 +1,8 @@
 package verify_test
 
 import (
-	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 
@@ -12,15 +10,6 @@ import (
 	"github.com/meterseal/meterseal/eventlog/eventlogtest"
 	"github.com/meterseal/meterseal/eventlog/verify"
 )
-
-// effort scales the long tests: EFFORT, 1 if it is not set.
-func effort() int {
-	n, err := strconv.Atoi(os.Getenv("EFFORT"))
-	if err != nil || n < 1 {
-		return 1
-	}
-	return n
-}
 
 // fourKiB is a meter whose open segment is exactly 4 KiB, all of it signed.
 func fourKiB(scheme eventlog.Scheme) *eventlogtest.Meter {

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/meterseal/meterseal/internal/effort"
 )
 
 // Removing any single check of the package must make one of its tests fail.
@@ -30,7 +32,7 @@ import (
 //
 // It takes minutes: MUTATE=1 go test -run TestMutation -v ./eventlog/verify
 func TestMutation(t *testing.T) {
-	if os.Getenv("MUTATE") == "" && effort() < 2 || os.Getenv("MUTANT") != "" {
+	if os.Getenv("MUTATE") == "" && effort.Times(1) < 2 || os.Getenv("MUTANT") != "" {
 		t.Skip("runs the package's tests once per check; set MUTATE=1")
 	}
 	dir := t.TempDir()
