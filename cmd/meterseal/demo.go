@@ -75,19 +75,32 @@ func runDemo(c *cobra.Command, _ []string) (err error) {
 	if d.dir, err = demoDir(c); err != nil {
 		return err
 	}
-	if kept, _ := c.Flags().GetString("state"); kept == "" {
+	kept, _ := c.Flags().GetString("state")
+	if kept == "" {
 		defer os.RemoveAll(d.dir)
 	}
-	ctx := c.Context()
-	defer func() { err = errors.Join(err, d.close()) }()
+	ctx, release := untilClosed(c.Context(), &d.out, &d.json)
+	defer release()
+	defer func() {
+		err = errors.Join(err, d.close())
+		if errors.Is(context.Cause(ctx), errNoReader) {
+			err = errNoReader
+		}
+	}()
 	if err := d.path(ctx); err != nil {
 		return err
+	}
+	once, _ := c.Flags().GetBool("once")
+	if kept != "" || !once { // somebody can look at it
+		if err := d.export(ctx); err != nil {
+			return err
+		}
 	}
 	failed, err := d.attacks(ctx)
 	if err != nil {
 		return err
 	}
-	if once, _ := c.Flags().GetBool("once"); !once {
+	if !once {
 		if err := d.stay(ctx); err != nil {
 			return err
 		}

@@ -68,6 +68,8 @@ func (l *labMeter) on(ctx context.Context) (err error) {
 		return until(ctx, sealed)
 	case err := <-l.ended:
 		stop()
+		l.stop = nil // there is no end to wait for any more
+		closeLinks(l.links)
 		return errors.Join(err, l.meter.Close())
 	}
 }
