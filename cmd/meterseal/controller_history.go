@@ -12,8 +12,10 @@ import (
 
 func newControllerHistory() *cobra.Command {
 	c := &cobra.Command{
-		Use:     "history --meter HOST[:PORT]",
-		Short:   "Read one day of a meter's half-hourly registers",
+		Use:   "history --meter HOST[:PORT]",
+		Short: "Read one day of a meter's half-hourly registers",
+		Long: `Read one day of a meter's half-hourly registers. Days and times are those of the
+meter's own clock, which names no zone: Japanese meters have JST, UTC+09:00.`,
 		Example: "  meterseal controller history --meter 127.0.0.2 --day 1 --json",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -65,7 +67,7 @@ func printDay(c *cobra.Command, d controller.Day) error {
 		return printJSON(c.OutOrStdout(), slots)
 	}
 	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "TIME\tIMPORT kWh\tEXPORT kWh")
+	fmt.Fprintln(w, "METER'S CLOCK\tIMPORT kWh\tEXPORT kWh")
 	for _, s := range slots {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", s.Time, orNone(s.Import), orNone(s.Export))
 	}

@@ -31,7 +31,7 @@ func newControllerRead() *cobra.Command {
 					return printJSON(c.OutOrStdout(), doc)
 				}
 				for _, v := range values {
-					fmt.Fprintf(c.OutOrStdout(), "%-14s %s\n", v.key, v.value)
+					fmt.Fprintf(c.OutOrStdout(), "%-14s %s\n", v.key, v.text())
 				}
 				return nil
 			})
@@ -41,6 +41,17 @@ func newControllerRead() *cobra.Command {
 	patienceFlag(c)
 	return c
 }
+
+// text is the value as people read it. ECHONET Lite times name no zone: they are
+// those of the meter's own clock.
+func (p pair) text() string {
+	if p.key == halfHourKey {
+		return p.value + " by the meter's clock"
+	}
+	return p.value
+}
+
+const halfHourKey = "half_hour"
 
 // readingValues are the values that the meter gave, with their units in the
 // names.
@@ -65,7 +76,7 @@ func readingValues(r controller.Readings) []pair {
 		out = append(out, pair{"export_kwh", r.Export.V.String()})
 	}
 	if r.HalfImport.OK() {
-		out = append(out, pair{"half_hour", r.HalfImport.V.Time.String()}, pair{"half_import_kwh", r.HalfImport.V.Energy.String()})
+		out = append(out, pair{halfHourKey, r.HalfImport.V.Time.String()}, pair{"half_import_kwh", r.HalfImport.V.Energy.String()})
 	}
 	return out
 }

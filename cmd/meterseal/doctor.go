@@ -40,7 +40,7 @@ func runDoctor(c *cobra.Command, _ []string) error {
 		}
 		fmt.Fprintf(out, "read     in %.1f s\n", time.Since(start).Seconds())
 		for _, v := range readingValues(r) {
-			fmt.Fprintf(out, "  %-16s %s\n", v.key, v.value)
+			fmt.Fprintf(out, "  %-16s %s\n", v.key, v.text())
 		}
 		err = controller.NewCollector(h.node, m, controller.CollectConfig{}).Probe(ctx)
 		switch {
