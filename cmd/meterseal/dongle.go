@@ -26,7 +26,13 @@ func newDongle() *cobra.Command {
 		Short: "Run a virtual Wi-SUN dongle on a pseudo-terminal, with a meter in reach",
 		Long: `Run a virtual Wi-SUN dongle on a pseudo-terminal: any Route-B program can use it
 as its serial port, with no hardware. Behind it is a virtual meter of its own, or
-one that answers over UDP.
+one that answers over UDP; or several, each with its own --meter:
+
+  --meter ADDR[,credentials=FILE][,channel=59][,pan=8888][,lqi=225][,lifetime=24h]
+
+ADDR is "virtual" for a meter of its own. A link quality (lqi, 1 to 255) of 70 or
+less is a weak signal. Without credentials=FILE the first meter has those of
+--credentials, the others have test ones, written to LINK-2.toml and so on.
 
 Faults are injected with --fault: a comma-separated list of names, each alone
 (always), with a chance (drop=0.01) or with occasions (no-beacon=@1), and
@@ -36,6 +42,7 @@ It behaves as documented; it was not compared with hardware.`,
 		Example: `  meterseal dongle --link /tmp/ttyMETER
   meterseal dongle --link /tmp/ttyMETER --model rl7023-ips --speed 10 --fault seed=7,drop=0.05
   meterseal dongle --link /tmp/ttyMETER --meter 127.0.0.2:3610 --credentials routeb.toml
+  meterseal dongle --link /tmp/ttyMETER --meter virtual,channel=39,lqi=60 --meter virtual,lifetime=10m
   meterseal controller doctor --port /tmp/ttyMETER --credentials /tmp/ttyMETER.toml`,
 		Args:        cobra.NoArgs,
 		RunE:        runDongle,
@@ -45,9 +52,9 @@ It behaves as documented; it was not compared with hardware.`,
 	f.String("link", "", "name of the serial port: a symbolic link to the pseudo-terminal (required)")
 	f.String("model", string(dongle.BP35A1), "what it is: "+strings.Join(models, ", "))
 	f.String("credentials", "", "file with the Route-B id and password that let a program in; default: test ones, written to LINK.toml")
-	f.String("meter", "", "ADDR:PORT of a meter over UDP; default: a virtual meter of its own")
+	f.StringArray("meter", nil, "ADDR:PORT of a meter over UDP or \"virtual\", and what is said of it; repeatable; default: a virtual meter of its own")
 	f.String("local", "", "ADDR:PORT that speaks to the meter; default: a free port; a meter beyond loopback answers to port 3610 only")
-	f.String("state", "", "state directory of its own virtual meter; default: a temporary one")
+	f.String("state", "", "state directory of its own virtual meter, with -2 and so on at the end of the name for others; default: temporary ones")
 	f.Float64("speed", 1, "divides every time that a dongle takes")
 	f.String("echo", "on", "echo of commands at the start: on or off")
 	f.String("wopt", "", "how received data is written: 0 binary, 1 hexadecimal; default: as the model comes from the factory")
@@ -78,16 +85,12 @@ func runDongle(c *cobra.Command, _ []string) error {
 	if err := dongleConfig(c, &cfg); err != nil {
 		return err
 	}
-	cr, crFile, err := dongleCredentials(c, link)
+	reach, err := openReach(c, link)
 	if err != nil {
 		return err
 	}
-	behind, err := openBehind(c)
-	if err != nil {
-		return err
-	}
-	defer behind.Close()
-	cfg.Meters = []*dongle.Meter{{Credentials: cr, Conn: behind.conn, Addr: behind.addr}}
+	defer reach.Close()
+	cfg.Meters = reach.meters
 	d, err := dongle.New(cfg)
 	if err != nil {
 		return err
@@ -97,7 +100,7 @@ func runDongle(c *cobra.Command, _ []string) error {
 		return err
 	}
 	ready(c.OutOrStdout(), pair{"pty", pty.Name()}, pair{"link", link}, pair{"model", string(cfg.Model)},
-		pair{"meter", behind.addr.String()}, pair{"credentials", crFile})
+		pair{"meter", reach.addrs()}, pair{"credentials", strings.Join(reach.files, ",")})
 	first := pty
 	return d.Run(c.Context(), func() (io.ReadWriteCloser, error) {
 		if p := first; p != nil {
@@ -141,14 +144,14 @@ func dongleConfig(c *cobra.Command, cfg *dongle.Config) error {
 	return nil
 }
 
-// dongleCredentials reads the credentials that let a program in, or makes test
-// ones beside the link.
-func dongleCredentials(c *cobra.Command, link string) (routeb.Credentials, string, error) {
-	if path, _ := c.Flags().GetString("credentials"); path != "" {
+// dongleCredentials reads the credentials that let a program in from a file or,
+// if none is named, from one beside the link, where it makes test ones.
+func dongleCredentials(path, beside string) (routeb.Credentials, string, error) {
+	if path != "" {
 		cr, err := routeb.ReadCredentials(path)
 		return cr, path, err
 	}
-	path := link + ".toml"
+	path = beside
 	if fileExists(path) {
 		cr, err := routeb.ReadCredentials(path)
 		return cr, path, err
@@ -177,50 +180,54 @@ func testCredentials() (routeb.Credentials, error) {
 	return routeb.Credentials{ID: string(b[:32]), Password: string(b[32:])}, nil
 }
 
-// behind is the meter behind a dongle, and the socket that leads to it.
+// behind is a meter behind a dongle.
 type behind struct {
-	conn net.PacketConn
 	addr net.Addr
 	own  *labMeter // nil if the meter is somebody else's
 	temp string    // its state, if temporary
 }
 
-func openBehind(c *cobra.Command) (*behind, error) {
-	f := c.Flags()
+// openBehind opens the n-th meter, from 1.
+func openBehind(c *cobra.Command, target string, n int) (*behind, error) {
 	b := &behind{}
-	target, _ := f.GetString("meter")
-	if target == "" {
-		if err := b.start(c); err != nil {
+	if target == virtual {
+		if err := b.start(c, n); err != nil {
 			b.Close()
 			return nil, err
 		}
-	} else {
-		addr, err := meterAddr(target)
-		if err != nil {
-			return nil, err
-		}
-		b.addr = addr
+		return b, nil
 	}
-	local, _ := f.GetString("local")
+	addr, err := meterAddr(target)
+	if err != nil {
+		return nil, err
+	}
+	b.addr = addr
+	return b, nil
+}
+
+// openSocket opens the socket that leads to a meter.
+func openSocket(c *cobra.Command, meter net.Addr) (net.PacketConn, error) {
+	local, _ := c.Flags().GetString("local")
 	if local == "" {
 		local = ":0"
-		if b.addr.(*net.UDPAddr).IP.IsLoopback() {
+		if meter.(*net.UDPAddr).IP.IsLoopback() {
 			local = "127.0.0.1:0"
 		}
 	}
 	var lc net.ListenConfig
 	conn, err := lc.ListenPacket(c.Context(), "udp", local)
 	if err != nil {
-		b.Close()
 		return nil, fmt.Errorf("socket to the meter: %w; --local ADDR:PORT chooses another address", err)
 	}
-	b.conn = conn
-	return b, nil
+	return conn, nil
 }
 
-// start makes and starts the dongle's own virtual meter.
-func (b *behind) start(c *cobra.Command) (err error) {
+// start makes and starts a virtual meter of the dongle's own, the n-th.
+func (b *behind) start(c *cobra.Command, n int) (err error) {
 	dir, _ := c.Flags().GetString("state")
+	if dir != "" && n > 1 {
+		dir = fmt.Sprintf("%s-%d", dir, n)
+	}
 	if dir == "" {
 		if b.temp, err = os.MkdirTemp("", "meterseal-dongle-"); err != nil {
 			return fmt.Errorf("state directory: %w", err)
@@ -231,7 +238,7 @@ func (b *behind) start(c *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	if b.own, err = newLabMeter(dir, demoMeter, log); err != nil {
+	if b.own, err = newLabMeter(dir, fmt.Sprintf("FFFFFF-MS%010d", n), log); err != nil {
 		return err
 	}
 	if err := b.own.on(context.WithoutCancel(c.Context())); err != nil {
@@ -244,13 +251,8 @@ func (b *behind) start(c *cobra.Command) (err error) {
 // Close stops what was started.
 func (b *behind) Close() error {
 	var err error
-	if b.conn != nil {
-		err = b.conn.Close()
-	}
 	if b.own != nil {
-		if oerr := b.own.close(); err == nil {
-			err = oerr
-		}
+		err = b.own.close()
 	}
 	if b.temp != "" {
 		os.RemoveAll(b.temp)

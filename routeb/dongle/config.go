@@ -15,7 +15,7 @@ import (
 type Config struct {
 	// Model defaults to BP35A1.
 	Model Model
-	// Meters are in reach.
+	// Meters are in reach. No two may have one MAC address.
 	Meters []*Meter
 	// Speed divides every time that the dongle takes, waits or lets pass. Default 1.
 	Speed float64
@@ -57,6 +57,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Data != "" && c.Data != "binary" && c.Data != "hex" {
 		return c, fmt.Errorf("dongle: data %q: want binary or hex", c.Data)
+	}
+	if err := setAddresses(c.Meters); err != nil {
+		return c, err
 	}
 	for _, m := range c.Meters {
 		if err := m.Credentials.Check(); err != nil {

@@ -299,12 +299,15 @@ func TestKnobs(t *testing.T) {
 
 func TestBadConfig(t *testing.T) {
 	for name, cfg := range map[string]dongle.Config{
-		"no such model":              {Model: "bp35a2"},
-		"no such data":               {Data: "base64"},
-		"negative speed":             {Speed: -1},
-		"a rate that is none":        {Baud: 300},
-		"meter without credentials":  {Meters: []*dongle.Meter{{}}},
-		"meter on no channel":        {Meters: []*dongle.Meter{{Credentials: credentials, Channel: 61}}},
+		"no such model":             {Model: "bp35a2"},
+		"no such data":              {Data: "base64"},
+		"negative speed":            {Speed: -1},
+		"a rate that is none":       {Baud: 300},
+		"meter without credentials": {Meters: []*dongle.Meter{{}}},
+		"meter on no channel":       {Meters: []*dongle.Meter{{Credentials: credentials, Channel: 61}}},
+		"two meters of one address": {Meters: []*dongle.Meter{
+			{Credentials: credentials, MAC: routeb.EUI64{1}}, {Credentials: credentials, MAC: routeb.EUI64{1}},
+		}},
 		"connection without address": {Meters: []*dongle.Meter{{Credentials: credentials, Conn: &scriptedMeter{}}}},
 	} {
 		if _, err := dongle.New(cfg); err == nil {

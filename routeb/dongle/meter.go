@@ -2,6 +2,7 @@ package dongle
 
 import (
 	"cmp"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -15,14 +16,15 @@ type Meter struct {
 	// Credentials are what a dongle must know to be let in. Required.
 	Credentials routeb.Credentials
 	// Conn carries what dongles send to the meter and what comes back. Its owner is the caller; a dongle that has
-	// joined reads it and sets its read deadline. nil = a meter that never sends anything.
+	// joined reads it and sets its read deadline. Meters of one dongle may share it: what comes from the address of
+	// another of them is dropped. nil = a meter that never sends anything.
 	Conn net.PacketConn
 	// Addr is the address of the meter on Conn. Required with Conn.
 	Addr net.Addr
 
-	MAC      routeb.EUI64  // default 00005EEF100000A1
-	Channel  byte          // 33 to 60, default 59
-	PAN      uint16        // default 0x8888
+	MAC      routeb.EUI64  // default 00005EEF100000A1, then 00005EEF100001A1 and so on: one that no other meter has
+	Channel  byte          // 33 to 60, default 59. The J11 family hears the odd ones only
+	PAN      uint16        // default 0x8888, then 0x8889 and so on
 	LQI      byte          // link quality at the dongle, default 0xE1, which is -42 dBm
 	Lifetime time.Duration // of a session, in the dongle's time, default 24 h
 
@@ -34,11 +36,43 @@ type Meter struct {
 func (m *Meter) setDefaults() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.MAC = cmp.Or(m.MAC, routeb.EUI64{0, 0, 0x5E, 0xEF, 0x10, 0, 0, 0xA1})
 	m.Channel = cmp.Or(m.Channel, 59)
-	m.PAN = cmp.Or(m.PAN, 0x8888)
 	m.LQI = cmp.Or(m.LQI, 0xE1)
 	m.Lifetime = cmp.Or(m.Lifetime, 24*time.Hour)
+}
+
+// setAddresses gives each meter that has none a MAC address and a PAN that no other of them has.
+func setAddresses(meters []*Meter) error {
+	macs, pans := make(map[routeb.EUI64]bool), make(map[uint16]bool)
+	for _, m := range meters {
+		m.mu.Lock()
+		mac, pan := m.MAC, m.PAN
+		m.mu.Unlock()
+		if macs[mac] && mac != (routeb.EUI64{}) {
+			return fmt.Errorf("dongle: meter: a second one with MAC address %s", mac)
+		}
+		macs[mac], pans[pan] = true, true
+	}
+	for _, m := range meters {
+		m.setAddress(macs, pans)
+	}
+	return nil
+}
+
+// setAddress chooses what is missing among what is not taken.
+func (m *Meter) setAddress(macs map[routeb.EUI64]bool, pans map[uint16]bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for n := 0; m.MAC == (routeb.EUI64{}); n++ {
+		if mac := (routeb.EUI64{0, 0, 0x5E, 0xEF, 0x10, byte(n >> 8), byte(n), 0xA1}); !macs[mac] {
+			m.MAC, macs[mac] = mac, true
+		}
+	}
+	for pan := uint16(0x8888); m.PAN == 0; pan++ {
+		if !pans[pan] {
+			m.PAN, pans[pan] = pan, true
+		}
+	}
 }
 
 // admit opens or renews a dongle's session for d of real time, unless another dongle has one.

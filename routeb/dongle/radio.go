@@ -2,6 +2,7 @@ package dongle
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -232,12 +233,15 @@ func (r *radio) listen(s *session) {
 	defer close(s.done)
 	b := make([]byte, 64<<10)
 	for {
-		n, _, err := s.meter.Conn.ReadFrom(b)
+		n, from, err := s.meter.Conn.ReadFrom(b)
 		if err != nil {
 			if !errors.Is(err, os.ErrDeadlineExceeded) {
 				r.cfg.Logger.Warn("dongle: meter", "err", err)
 			}
 			return
+		}
+		if r.fromAnother(s.meter, from) {
+			continue
 		}
 		data := slices.Clone(b[:n])
 		select {
@@ -248,6 +252,13 @@ func (r *radio) listen(s *session) {
 			return
 		}
 	}
+}
+
+// fromAnother says whether what came on the meter's Conn came from another meter that shares it.
+func (r *radio) fromAnother(m *Meter, from net.Addr) bool {
+	return slices.ContainsFunc(r.cfg.Meters, func(o *Meter) bool {
+		return o != m && o.Conn == m.Conn && from != nil && o.Addr.String() == from.String()
+	})
 }
 
 func (r *radio) fromMeter(s *session, data []byte) {
