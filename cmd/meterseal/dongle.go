@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/meterseal/meterseal/echonet"
 	"github.com/meterseal/meterseal/routeb"
 	"github.com/meterseal/meterseal/routeb/dongle"
 )
@@ -46,7 +47,7 @@ It behaves as documented; it was not compared with hardware.`,
 	f.String("model", string(dongle.BP35A1), "what it is: "+strings.Join(models, ", "))
 	f.String("credentials", "", "file with the Route-B id and password that let a program in; default: test ones, written to LINK.toml")
 	f.String("meter", "", "ADDR:PORT of a meter over UDP; default: a virtual meter of its own")
-	f.String("local", "", "ADDR:PORT that speaks to the meter; default: a free port; a meter beyond loopback answers to port 3610 only")
+	f.String("local", "", "ADDR:PORT that speaks to the meter; default: port 3610, the only one that a meter answers to, or a free port of loopback for a meter there")
 	f.String("state", "", "state directory of its own virtual meter; default: a temporary one")
 	f.Float64("speed", 1, "divides every time that a dongle takes")
 	f.String("echo", "on", "echo of commands at the start: on or off")
@@ -203,19 +204,27 @@ func openBehind(c *cobra.Command) (*behind, error) {
 	}
 	local, _ := f.GetString("local")
 	if local == "" {
-		local = ":0"
-		if b.addr.(*net.UDPAddr).IP.IsLoopback() {
-			local = "127.0.0.1:0"
-		}
+		local = localFor(b.addr.(*net.UDPAddr).IP)
 	}
 	var lc net.ListenConfig
 	conn, err := lc.ListenPacket(c.Context(), "udp", local)
 	if err != nil {
 		b.Close()
-		return nil, fmt.Errorf("socket to the meter: %w; --local ADDR:PORT chooses another address", err)
+		return nil, fmt.Errorf("socket to the meter: %w; a meter beyond loopback answers to port 3610 only, so end the program that has it, or choose another address of this machine with --local ADDR:3610", err)
 	}
 	b.conn = conn
 	return b, nil
+}
+
+// localFor is where a dongle speaks to a meter from.
+func localFor(meter net.IP) string {
+	switch {
+	case !meter.IsLoopback():
+		return fmt.Sprintf(":%d", echonet.Port)
+	case meter.To4() == nil:
+		return "[::1]:0"
+	}
+	return "127.0.0.1:0"
 }
 
 // start makes and starts the dongle's own virtual meter.
