@@ -57,6 +57,16 @@ It behaves as documented; it was not compared with hardware.`,
 	return c
 }
 
+// livePort returns the terminal that a link leads to, "" if there is none: that of
+// a dongle goes with it.
+func livePort(link string) string {
+	tty, err := os.Readlink(link)
+	if err != nil || !fileExists(link) {
+		return ""
+	}
+	return tty
+}
+
 func faultNames() string {
 	names := make([]string, 0, 40)
 	for _, f := range dongle.AllFaults() {
@@ -78,6 +88,9 @@ func runDongle(c *cobra.Command, _ []string) error {
 	cfg := dongle.Config{Logger: log}
 	if err := dongleConfig(c, &cfg); err != nil {
 		return err
+	}
+	if tty := livePort(link); tty != "" {
+		return fmt.Errorf("--link %s leads to %s, which is in use: end the dongle that made it, or remove the link if none did", link, tty)
 	}
 	cr, crFile, err := dongleCredentials(c, link)
 	if err != nil {
