@@ -15,6 +15,9 @@ var (
 	ErrTooLarge = errors.New("controller: the evidence does not fit a bundle")
 	// ErrNoAddress: the meter's address is not known at present.
 	ErrNoAddress = errors.New("controller: the meter has no address at present")
+	// ErrLinkLost: the link to the meter was lost before there was an answer, or is
+	// away. What was written may have been done.
+	ErrLinkLost = errors.New("controller: the link to the meter is lost")
 	// ErrSpoolFull: the spool has reached its limit. Nothing is fetched until
 	// the MDMS has taken some of it; the meter still has its log.
 	ErrSpoolFull = errors.New("controller: spool full")

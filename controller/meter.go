@@ -65,34 +65,3 @@ func (m Meter) object() echonet.EOJ {
 	}
 	return m.Object
 }
-
-// endpoint is one meter's object, as requests reach it.
-type endpoint struct {
-	node  Requester
-	meter Meter
-}
-
-func (e endpoint) get(ctx context.Context, epcs ...byte) ([]echonet.Property, error) {
-	peer := e.meter.addr()
-	if peer == nil {
-		return nil, ErrNoAddress
-	}
-	return e.node.Get(ctx, peer, e.meter.object(), epcs...)
-}
-
-func (e endpoint) setC(ctx context.Context, epc byte, edt []byte) error {
-	peer := e.meter.addr()
-	if peer == nil {
-		return ErrNoAddress
-	}
-	return e.node.SetC(ctx, peer, e.meter.object(), echonet.Property{EPC: epc, EDT: edt})
-}
-
-func (e endpoint) setGet(ctx context.Context, epc byte, edt []byte, epcs ...byte) ([]echonet.Property, error) {
-	peer := e.meter.addr()
-	if peer == nil {
-		return nil, ErrNoAddress
-	}
-	_, ps, err := e.node.SetGet(ctx, peer, e.meter.object(), []echonet.Property{{EPC: epc, EDT: edt}}, epcs)
-	return ps, err
-}

@@ -121,11 +121,7 @@ func (r *Reader) forget() {
 // instances asks the meter's node for its instance list. A node that keeps
 // silent is not given up: its meter may answer.
 func (r *Reader) instances(ctx context.Context) error {
-	peer := r.end.meter.addr()
-	if peer == nil {
-		return ErrNoAddress
-	}
-	_, err := r.end.node.InfReq(ctx, peer, echonet.NodeProfile, epcInstances)
+	err := r.end.infReq(ctx, echonet.NodeProfile, epcInstances)
 	var sna *echonet.SNAError
 	if err == nil || errors.As(err, &sna) || errors.Is(err, echonet.ErrTimeout) {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -196,7 +197,9 @@ func (u *unit) offline(ctx context.Context, err error) {
 	}
 	was := u.snapshot()
 	if was.Online || was.Since.IsZero() {
-		u.ctl.cfg.Logger.Warn("meter does not answer", "addr", was.Addr, "err", err)
+		if was.Online || !errors.Is(err, ErrNoAddress) { // which a link that has yet to join tells of itself
+			u.ctl.cfg.Logger.Warn("meter does not answer", "addr", was.Addr, "err", err)
+		}
 		u.update(func(s *State) { s.Online, s.Since = false, u.ctl.cfg.Now() })
 	}
 }

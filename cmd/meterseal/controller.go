@@ -37,7 +37,7 @@ loopback does.`,
 	p.StringSlice("meter", nil, "HOST[:PORT] of a meter; default: those that are found")
 	p.StringSlice("listen", nil, "ADDR[:PORT] of our own; default all addresses, port 3610, or a free port of loopback")
 	f := c.Flags()
-	f.String("state", "", "state directory, for the spool; without one a restart loses what waits")
+	f.String("state", "", "state directory, for the spool and the radio channel of the meter; without one a restart loses what waits")
 	f.String("mdms", "", "URL of the MDMS; without one no evidence is carried")
 	f.String("mdms-ca", "", "PEM file with the certificate authority of the MDMS; default: those of the system")
 	f.String("tls-cert", "", "PEM file with our certificate chain, by which the MDMS knows us")
@@ -69,7 +69,8 @@ func runController(c *cobra.Command, _ []string) error {
 			return usagef("--mdms: %w", err)
 		}
 	}
-	if dir, _ := f.GetString("state"); dir != "" {
+	dir, _ := f.GetString("state")
+	if dir != "" {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("state directory: %w", err)
 		}
@@ -80,7 +81,7 @@ func runController(c *cobra.Command, _ []string) error {
 		defer lock.Close()
 		cfg.Spool.Dir = filepath.Join(dir, "spool")
 	}
-	h, err := openHEMS(c, cfg, radio{stays: true})
+	h, err := openHEMS(c, cfg, radio{stays: true, state: dir})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/meterseal/meterseal/echonet"
 	"github.com/meterseal/meterseal/routeb"
 	"github.com/meterseal/meterseal/routeb/dongle"
 )
@@ -53,7 +54,7 @@ It behaves as documented; it was not compared with hardware.`,
 	f.String("model", string(dongle.BP35A1), "what it is: "+strings.Join(models, ", "))
 	f.String("credentials", "", "file with the Route-B id and password that let a program in; default: test ones, written to LINK.toml")
 	f.StringArray("meter", nil, "ADDR:PORT of a meter over UDP or \"virtual\", and what is said of it; repeatable; default: a virtual meter of its own")
-	f.String("local", "", "ADDR:PORT that speaks to the meter; default: a free port; a meter beyond loopback answers to port 3610 only")
+	f.String("local", "", "ADDR:PORT that speaks to the meter; default: port 3610, the only one that a meter answers to, or a free port of loopback for a meter there")
 	f.String("state", "", "state directory of its own virtual meter, with -2 and so on at the end of the name for others; default: temporary ones")
 	f.Float64("speed", 1, "divides every time that a dongle takes")
 	f.String("echo", "on", "echo of commands at the start: on or off")
@@ -61,6 +62,16 @@ It behaves as documented; it was not compared with hardware.`,
 	f.String("fault", "", "faults to inject")
 	f.String("config", "", "TOML file with flags")
 	return c
+}
+
+// livePort returns the terminal that a link leads to, "" if there is none: that of
+// a dongle goes with it.
+func livePort(link string) string {
+	tty, err := os.Readlink(link)
+	if err != nil || !fileExists(link) {
+		return ""
+	}
+	return tty
 }
 
 func faultNames() string {
@@ -84,6 +95,9 @@ func runDongle(c *cobra.Command, _ []string) error {
 	cfg := dongle.Config{Logger: log}
 	if err := dongleConfig(c, &cfg); err != nil {
 		return err
+	}
+	if tty := livePort(link); tty != "" {
+		return fmt.Errorf("--link %s leads to %s, which is in use: end the dongle that made it, or remove the link if none did", link, tty)
 	}
 	reach, err := openReach(c, link)
 	if err != nil {
@@ -209,17 +223,25 @@ func openBehind(c *cobra.Command, target string, n int) (*behind, error) {
 func openSocket(c *cobra.Command, meter net.Addr) (net.PacketConn, error) {
 	local, _ := c.Flags().GetString("local")
 	if local == "" {
-		local = ":0"
-		if meter.(*net.UDPAddr).IP.IsLoopback() {
-			local = "127.0.0.1:0"
-		}
+		local = localFor(meter.(*net.UDPAddr).IP)
 	}
 	var lc net.ListenConfig
 	conn, err := lc.ListenPacket(c.Context(), "udp", local)
 	if err != nil {
-		return nil, fmt.Errorf("socket to the meter: %w; --local ADDR:PORT chooses another address", err)
+		return nil, fmt.Errorf("socket to the meter: %w; a meter beyond loopback answers to port 3610 only, so end the program that has it, or choose another address of this machine with --local ADDR:3610", err)
 	}
 	return conn, nil
+}
+
+// localFor is where a dongle speaks to a meter from.
+func localFor(meter net.IP) string {
+	switch {
+	case !meter.IsLoopback():
+		return fmt.Sprintf(":%d", echonet.Port)
+	case meter.To4() == nil:
+		return "[::1]:0"
+	}
+	return "127.0.0.1:0"
 }
 
 // start makes and starts a virtual meter of the dongle's own, the n-th.

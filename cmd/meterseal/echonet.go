@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -60,9 +59,9 @@ func withNode(c *cobra.Command, peer *net.UDPAddr, cfg echonet.Config, f func(co
 
 // objectArgs reads HOST[:PORT] and an object.
 func objectArgs(args []string) (*net.UDPAddr, echonet.EOJ, error) {
-	peer, err := meterAddr(args[0])
+	peer, err := peerAddr(args[0])
 	if err != nil {
-		return nil, echonet.EOJ{}, usagef("%s: %w", args[0], errors.Unwrap(err))
+		return nil, echonet.EOJ{}, err
 	}
 	eoj, err := echonet.ParseEOJ(args[1])
 	if err != nil {
@@ -79,13 +78,31 @@ func parseEPC(s string) (byte, error) {
 	return byte(n), nil
 }
 
+// timeoutFlag is for commands that a person waits for. On the local network a
+// node answers soon; the 20 and 60 s of the meter-HEMS interface are for radio.
 func timeoutFlag(c *cobra.Command) {
-	c.Flags().Duration("timeout", 20*time.Second, "wait for one answer; three times as long for one of several properties")
+	c.Flags().Duration("timeout", 5*time.Second, "wait for an answer; what only reads is sent twice, several properties then once more one by one")
 }
 
-func toolTimeouts(c *cobra.Command) echonet.Config {
+func toolTimeouts(c *cobra.Command) (echonet.Config, error) {
 	t, _ := c.Flags().GetDuration("timeout")
-	return echonet.Config{Timeout: t, TimeoutMany: 3 * t}
+	return echonet.Config{Timeout: t, TimeoutMany: t, Retries: toolRetries}, positive(c, "timeout")
+}
+
+// toolRetries is how often a request that only reads is sent again.
+const toolRetries = 1
+
+// silence is how long a peer takes to answer before a person is told.
+const silence = time.Second
+
+// waiting tells on stderr of a peer that keeps silent, and how long it will be
+// waited for. The function that it returns ends that.
+func waiting(c *cobra.Command, peer net.Addr, times int) (answered func()) {
+	t, _ := c.Flags().GetDuration("timeout")
+	note := time.AfterFunc(silence, func() {
+		fmt.Fprintf(c.ErrOrStderr(), "no answer from %v yet; waits up to %v (--timeout)\n", peer, time.Duration(times)*t)
+	})
+	return func() { note.Stop() }
 }
 
 // propertyJSON is one property in the output of get and watch.

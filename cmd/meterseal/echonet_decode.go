@@ -17,7 +17,7 @@ func newEchonetDecode() *cobra.Command {
 		Example: "  meterseal echonet decode 1081000102880105ff017201e704000001f8\n  meterseal echonet decode 10 81 00 01 02 88 01 05 ff 01 72 01 e7 04 00 00 01 f8",
 		Args:    wants("HEX..."),
 		RunE: func(c *cobra.Command, args []string) error {
-			b, err := hex.DecodeString(strings.NewReplacer(" ", "", ":", "", "\n", "").Replace(strings.Join(args, "")))
+			b, err := decodeHex(args)
 			if err != nil {
 				return usagef("that is not hexadecimal: %w", err)
 			}
@@ -37,6 +37,16 @@ func newEchonetDecode() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// decodeHex reads hexadecimal digits as tools print them: in pieces, with 0x in
+// front of them, with spaces, colons or commas between them.
+func decodeHex(args []string) ([]byte, error) {
+	var digits strings.Builder
+	for _, piece := range strings.FieldsFunc(strings.Join(args, " "), func(r rune) bool { return strings.ContainsRune(" \t\r\n:,", r) }) {
+		digits.WriteString(strings.TrimPrefix(strings.TrimPrefix(piece, "0x"), "0X"))
+	}
+	return hex.DecodeString(digits.String())
 }
 
 // shorten cuts a text to n characters.

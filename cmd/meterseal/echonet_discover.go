@@ -16,17 +16,18 @@ import (
 
 func newEchonetDiscover() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "discover",
+		Use:   "discover [TARGET...]",
 		Short: "Find nodes and their objects",
-		Long: `Find nodes and their objects: by multicast on the chosen interfaces, and at the
-addresses given. A target may be an address, a broadcast address, or a subnet
-of at most 4096 addresses.`,
+		Long: `Find nodes and their objects: by multicast on the chosen interfaces, or at the
+targets given. A target is an address, HOST:PORT, a broadcast address, or a
+subnet of at most 4096 addresses.`,
 		Example: `  meterseal echonet discover
-  meterseal echonet discover --target 192.168.1.255 --target 10.0.0.0/24 --interface eth0`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+  meterseal echonet discover 127.0.0.2
+  meterseal echonet discover 192.168.1.255 10.0.0.0/24 --interface eth0`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
 			texts, _ := c.Flags().GetStringSlice("target")
-			targets, err := discoverTargets(texts)
+			targets, err := discoverTargets(append(args, texts...))
 			if err != nil {
 				return err
 			}
@@ -36,7 +37,7 @@ of at most 4096 addresses.`,
 			})
 		},
 	}
-	c.Flags().StringSlice("target", nil, "ask this address, broadcast address or subnet instead of the multicast group")
+	c.Flags().StringSlice("target", nil, "a target, as an argument is")
 	c.Flags().Duration("wait", 4*time.Second, "how long to wait for answers")
 	return c
 }
@@ -50,15 +51,15 @@ func discoverTargets(texts []string) ([]net.Addr, error) {
 	for _, text := range texts {
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil {
-			addr, err := meterAddr(text)
+			addr, err := peerAddr(text)
 			if err != nil {
-				return nil, usagef("--target %q: want an address, HOST:PORT, or a subnet like 10.0.0.0/24", text)
+				return nil, usagef("target %q: want an address, HOST:PORT, or a subnet like 10.0.0.0/24", text)
 			}
 			targets = append(targets, addr)
 			continue
 		}
 		if prefix.Addr().BitLen()-prefix.Bits() > 12 {
-			return nil, usagef("--target %s: a subnet of more than %d addresses", text, maxSubnet)
+			return nil, usagef("target %s: a subnet of more than %d addresses", text, maxSubnet)
 		}
 		for a := prefix.Masked().Addr(); prefix.Contains(a); a = a.Next() {
 			targets = append(targets, &net.UDPAddr{IP: a.AsSlice(), Port: echonet.Port})
@@ -107,7 +108,7 @@ func discover(ctx context.Context, c *cobra.Command, n *echonet.Node, targets []
 	case asJSON:
 		return printJSON(c.OutOrStdout(), all)
 	case len(all) == 0:
-		return errors.New("no node answered: is it on this network, do multicast 224.0.23.0 and UDP port 3610 pass the firewall? --target asks an address itself")
+		return errors.New("no node answered: is it on this network, do multicast 224.0.23.0 and UDP port 3610 pass the firewall? A target (see --help) is asked by its address")
 	}
 	return nil
 }

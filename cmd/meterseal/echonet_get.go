@@ -32,7 +32,11 @@ func newEchonetGet() *cobra.Command {
 				}
 				epcs = append(epcs, epc)
 			}
-			return withNode(c, peer, toolTimeouts(c), func(ctx context.Context, n *echonet.Node) error {
+			cfg, err := toolTimeouts(c)
+			if err != nil {
+				return err
+			}
+			return withNode(c, peer, cfg, func(ctx context.Context, n *echonet.Node) error {
 				return get(ctx, c, n, peer, eoj, epcs)
 			})
 		},
@@ -43,7 +47,9 @@ func newEchonetGet() *cobra.Command {
 
 func get(ctx context.Context, c *cobra.Command, n *echonet.Node, peer net.Addr, eoj echonet.EOJ, epcs []byte) error {
 	if len(epcs) == 0 {
+		answered := waiting(c, peer, 1+toolRetries)
 		ps, err := n.Get(ctx, peer, eoj, echonet.EPCGetMap)
+		answered()
 		if err != nil {
 			return explainNoAnswer(err)
 		}
@@ -53,7 +59,13 @@ func get(ctx context.Context, c *cobra.Command, n *echonet.Node, peer net.Addr, 
 		}
 		epcs = set.EPCs()
 	}
+	times := 1 + toolRetries
+	if len(epcs) > 1 {
+		times *= 2 // a peer that does not answer several properties is asked for one
+	}
+	answered := waiting(c, peer, times)
 	ps, err := n.Get(ctx, peer, eoj, epcs...)
+	answered()
 	var sna *echonet.SNAError
 	if err != nil && !errors.As(err, &sna) {
 		return explainNoAnswer(err)

@@ -39,8 +39,14 @@ func newEchonetSet() *cobra.Command {
 				}
 				ps = append(ps, echonet.Property{EPC: epc, EDT: edt})
 			}
-			return withNode(c, peer, toolTimeouts(c), func(ctx context.Context, n *echonet.Node) error {
+			cfg, err := toolTimeouts(c)
+			if err != nil {
+				return err
+			}
+			return withNode(c, peer, cfg, func(ctx context.Context, n *echonet.Node) error {
+				answered := waiting(c, peer, 1)
 				err := n.SetC(ctx, peer, eoj, ps...)
+				answered()
 				var sna *echonet.SNAError
 				if errors.As(err, &sna) {
 					return fmt.Errorf("the object refused: % X; what is not listed was written", sna.Refused)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,14 +17,24 @@ import (
 
 func newEchonetWatch() *cobra.Command {
 	c := &cobra.Command{
-		Use:     "watch",
-		Short:   "Show notifications as they come, until interrupted",
-		Example: "  meterseal echonet watch --interface eth0",
-		Args:    cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+		Use:   "watch [HOST...]",
+		Short: "Show notifications as they come, until interrupted",
+		Long: `Show notifications as they come, until interrupted: of all nodes, or only of the
+hosts given.`,
+		Example: `  meterseal echonet watch --interface eth0
+  meterseal echonet watch 192.168.1.20`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
 			asJSON, _ := c.Flags().GetBool("json")
+			hosts, err := watchHosts(args)
+			if err != nil {
+				return err
+			}
 			var mu sync.Mutex // one notification at a time
 			cfg := echonet.Config{OnNotify: func(from net.Addr, f echonet.Frame) {
+				if len(hosts) > 0 && !slices.Contains(hosts, echonet.HostOf(from)) {
+					return
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				printNotification(c.OutOrStdout(), asJSON, time.Now(), from, &f)
@@ -36,6 +47,19 @@ func newEchonetWatch() *cobra.Command {
 		},
 	}
 	return c
+}
+
+// watchHosts reads hosts, whose ports mean nothing: a node sends from any.
+func watchHosts(args []string) ([]echonet.Host, error) {
+	hosts := make([]echonet.Host, 0, len(args))
+	for _, a := range args {
+		addr, err := peerAddr(a)
+		if err != nil {
+			return nil, err
+		}
+		hosts = append(hosts, echonet.HostOf(addr))
+	}
+	return hosts, nil
 }
 
 func printNotification(w io.Writer, asJSON bool, at time.Time, from net.Addr, f *echonet.Frame) {

@@ -103,14 +103,23 @@ func (h *hems) groups() []net.Addr {
 	return groups
 }
 
-// meterAddr reads HOST[:PORT]; the default port is 3610.
+// meterAddr reads the address of --meter.
 func meterAddr(host string) (*net.UDPAddr, error) {
+	addr, err := peerAddr(host)
+	if err != nil {
+		return nil, usagef("--meter %w", err)
+	}
+	return addr, nil
+}
+
+// peerAddr reads HOST[:PORT]; the default port is 3610.
+func peerAddr(host string) (*net.UDPAddr, error) {
 	if _, _, err := net.SplitHostPort(host); err != nil {
 		host = net.JoinHostPort(host, strconv.Itoa(echonet.Port))
 	}
 	addr, err := net.ResolveUDPAddr("udp", host)
 	if err != nil {
-		return nil, usagef("--meter %s: %w", host, err)
+		return nil, usagef("%s: %w", host, err)
 	}
 	return addr, nil
 }

@@ -40,7 +40,7 @@ func TestEvidenceOverTheRadio(t *testing.T) {
 		}
 		record(1000 - int(m.Status().LastSeq) + 1)
 
-		node, peer := join(t, m)
+		_, node, peer := join(t, m)
 		col := controller.NewCollector(node, peer, controller.CollectConfig{})
 		if err := col.Probe(t.Context()); err != nil {
 			t.Fatal(err)
@@ -103,9 +103,32 @@ func radioMeter(t *testing.T) *device.Meter {
 	return m
 }
 
+// TestAReadingAfterALostSession measures how long a reading takes whose request
+// the session did not outlive: meter, radio, driver and reader are the real parts.
+func TestAReadingAfterALostSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, node, peer := join(t, radioMeter(t))
+		r := controller.NewReader(node, peer, nil)
+		if err := r.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		d.Inject(dongle.Drop)
+		start := time.Now()
+		time.AfterFunc(2*time.Second, func() { d.Inject(dongle.End26) })
+		if err := r.Poll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		took := time.Since(start)
+		t.Logf("a reading whose request was lost with the session after 2 s came after %.1f s", took.Seconds())
+		if took > 20*time.Second {
+			t.Errorf("the reading came after %v", took)
+		}
+	})
+}
+
 // join puts a dongle on a cable in memory, the meter in its reach, and a node
 // behind the driver.
-func join(t *testing.T, m *device.Meter) (*echonet.Node, controller.Meter) {
+func join(t *testing.T, m *device.Meter) (*dongle.Dongle, *echonet.Node, controller.Meter) {
 	t.Helper()
 	var air memlink.Network
 	meterEnd, dongleEnd := echonettest.Listen(t, &air, "192.0.2.1:3610"), echonettest.Listen(t, &air, "192.0.2.2:3610")
@@ -137,7 +160,7 @@ func join(t *testing.T, m *device.Meter) (*echonet.Node, controller.Meter) {
 	}
 	t.Cleanup(func() { conn.Close() })
 	link, peer := routebLink(conn, s)
-	return echonettest.Serve(t, echonet.New(echonet.Config{Links: []echonet.Link{link}})), peer
+	return d, echonettest.Serve(t, echonet.New(echonet.Config{Links: []echonet.Link{link}})), peer
 }
 
 // oneWindowEach reads as many bytes with one window a request.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	stdlog "log"
 	"log/slog"
 	"net"
@@ -101,6 +102,7 @@ func portFlags(c *cobra.Command) {
 type radio struct {
 	steps *stepPrinter // shows what happens; nil = only what fails, on stderr
 	stays bool         // serves whether or not dongle and meter are there, and never gives up
+	state string       // directory that remembers where the meter was found, if it stays; "" = none
 }
 
 // dialAttempts is how often a command that does something once tries to join. A
@@ -123,7 +125,18 @@ func dialRouteB(c *cobra.Command, r radio) (*routeb.Conn, *session, error) {
 	cfg.Port, _ = c.Flags().GetString("port")
 	cfg.Baud, _ = c.Flags().GetInt("baud")
 	if r.stays {
-		s := newSession(adviser(log))
+		advise, remember := adviser(log), func(routeb.Status) {}
+		if r.state != "" {
+			k, err := openNetwork(r.state, log)
+			if err != nil {
+				return nil, nil, fmt.Errorf("state directory: %w", err)
+			}
+			cfg.Network, remember = k.network(), k.take
+		}
+		s := newSession(func(st routeb.Status) {
+			advise(st)
+			remember(st)
+		})
 		cfg.OnChange = s.take
 		conn, err := routeb.Open(cfg)
 		return conn, s, err
