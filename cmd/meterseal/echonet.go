@@ -92,14 +92,14 @@ func toolTimeouts(c *cobra.Command) (echonet.Config, error) {
 // toolRetries is how often a request that only reads is sent again.
 const toolRetries = 1
 
-// silence is how long a peer takes to answer before a person is told.
-const silence = time.Second
+// tellAfter is how long a peer takes to answer before a person is told.
+const tellAfter = time.Second
 
 // waiting tells on stderr of a peer that keeps silent, and how long it will be
 // waited for. The function that it returns ends that.
 func waiting(c *cobra.Command, peer net.Addr, times int) (answered func()) {
 	t, _ := c.Flags().GetDuration("timeout")
-	note := time.AfterFunc(silence, func() {
+	note := time.AfterFunc(tellAfter, func() {
 		fmt.Fprintf(c.ErrOrStderr(), "no answer from %v yet; waits up to %v (--timeout)\n", peer, time.Duration(times)*t)
 	})
 	return func() { note.Stop() }
