@@ -219,12 +219,8 @@ func openBehind(c *cobra.Command, target string, n int) (*behind, error) {
 	return b, nil
 }
 
-// openSocket opens the socket that leads to a meter.
-func openSocket(c *cobra.Command, meter net.Addr) (net.PacketConn, error) {
-	local, _ := c.Flags().GetString("local")
-	if local == "" {
-		local = localFor(meter.(*net.UDPAddr).IP)
-	}
+// openSocket opens a socket that leads to meters.
+func openSocket(c *cobra.Command, local string) (net.PacketConn, error) {
 	var lc net.ListenConfig
 	conn, err := lc.ListenPacket(c.Context(), "udp", local)
 	if err != nil {
@@ -275,6 +271,7 @@ func (b *behind) Close() error {
 	var err error
 	if b.own != nil {
 		err = b.own.close()
+		_ = os.Remove(lockOf(b.addr)) // nobody is there any more
 	}
 	if b.temp != "" {
 		os.RemoveAll(b.temp)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -23,7 +25,7 @@ type reach struct {
 	meters []*dongle.Meter
 	files  []string // the credentials of each
 	behind []*behind
-	shared net.PacketConn // of all meters, if --local names an address; nil = each has its own
+	conns  map[string]net.PacketConn // by where they speak from; meters may share one
 }
 
 // openReach opens the meters that --meter names.
@@ -32,7 +34,7 @@ func openReach(c *cobra.Command, link string) (*reach, error) {
 	if len(specs) == 0 {
 		specs = []string{virtual}
 	}
-	r := &reach{}
+	r := &reach{conns: make(map[string]net.PacketConn)}
 	for i, spec := range specs {
 		if err := r.open(c, link, spec, i+1); err != nil {
 			return nil, errors.Join(err, r.Close())
@@ -62,16 +64,31 @@ func (r *reach) open(c *cobra.Command, link, spec string, n int) error {
 		return err
 	}
 	r.meters, r.behind, r.files = append(r.meters, m), append(r.behind, b), append(r.files, file)
-	m.Addr, m.Conn = b.addr, r.shared
-	if m.Conn == nil {
-		if m.Conn, err = openSocket(c, b.addr); err != nil {
-			return err
-		}
+	m.Addr, m.Lock = b.addr, lockOf(b.addr)
+	m.Conn, err = r.conn(c, b.addr)
+	return err
+}
+
+// conn returns the socket that leads to a meter.
+func (r *reach) conn(c *cobra.Command, meter net.Addr) (net.PacketConn, error) {
+	local, _ := c.Flags().GetString("local")
+	if local == "" {
+		local = localFor(meter.(*net.UDPAddr).IP)
 	}
-	if local, _ := c.Flags().GetString("local"); local != "" {
-		r.shared = m.Conn
+	if conn := r.conns[local]; conn != nil {
+		return conn, nil
 	}
-	return nil
+	conn, err := openSocket(c, local)
+	if err == nil {
+		r.conns[local] = conn
+	}
+	return conn, err
+}
+
+// lockOf returns the file that dongles of this system lock while they have a
+// session with the meter of that address.
+func lockOf(addr net.Addr) string {
+	return filepath.Join(os.TempDir(), "meterseal-"+strings.NewReplacer(":", "-", "%", "-").Replace(addr.String())+".lock")
 }
 
 // parseMeter reads "ADDR[,key=value]..." into m, and returns the address and the
@@ -126,13 +143,8 @@ func (r *reach) addrs() string {
 // Close stops what was opened.
 func (r *reach) Close() error {
 	var errs []error
-	for _, m := range r.meters {
-		if m.Conn != nil && m.Conn != r.shared {
-			errs = append(errs, m.Conn.Close())
-		}
-	}
-	if r.shared != nil {
-		errs = append(errs, r.shared.Close())
+	for _, conn := range r.conns {
+		errs = append(errs, conn.Close())
 	}
 	for _, b := range r.behind {
 		errs = append(errs, b.Close())

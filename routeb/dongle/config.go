@@ -68,6 +68,13 @@ func (c Config) withDefaults() (Config, error) {
 		if m.Conn != nil && m.Addr == nil {
 			return c, errors.New("dongle: meter: connection without an address")
 		}
+		if m.Lock != "" {
+			f, err := openLock(m.Lock)
+			if err != nil {
+				return c, err
+			}
+			f.Close()
+		}
 		m.setDefaults()
 		if m.Channel < firstChannel || m.Channel > lastChannel {
 			return c, fmt.Errorf("dongle: meter: channel %d is not within %d and %d", m.Channel, firstChannel, lastChannel)

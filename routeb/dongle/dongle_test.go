@@ -308,6 +308,7 @@ func TestBadConfig(t *testing.T) {
 		"two meters of one address": {Meters: []*dongle.Meter{
 			{Credentials: credentials, MAC: routeb.EUI64{1}}, {Credentials: credentials, MAC: routeb.EUI64{1}},
 		}},
+		"lock that cannot be made":   {Meters: []*dongle.Meter{{Credentials: credentials, Lock: "missing/lock"}}},
 		"connection without address": {Meters: []*dongle.Meter{{Credentials: credentials, Conn: &scriptedMeter{}}}},
 	} {
 		if _, err := dongle.New(cfg); err == nil {

@@ -2,8 +2,10 @@ package dongle
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -28,9 +30,16 @@ type Meter struct {
 	LQI      byte          // link quality at the dongle, default 0xE1, which is -42 dBm
 	Lifetime time.Duration // of a session, in the dongle's time, default 24 h
 
+	// Lock names a file that is locked while a dongle has a session, so that it keeps out dongles of other programs that
+	// name it too. It is made if it is missing, and never removed. Empty = only dongles that share the Meter see each
+	// other. It has no effect where the system has no flock.
+	Lock string
+
 	mu     sync.Mutex // guards what follows
 	holder routeb.EUI64
-	until  time.Time // the holder's session ends; zero if there is none
+	until  time.Time   // the holder's session ends; zero if there is none
+	lock   *os.File    // held; nil = none
+	lapse  *time.Timer // gives the lock back when the session has ended with nobody there
 }
 
 func (m *Meter) setDefaults() {
@@ -76,15 +85,57 @@ func (m *Meter) setAddress(macs map[routeb.EUI64]bool, pans map[uint16]bool) {
 }
 
 // admit opens or renews a dongle's session for d of real time, unless another dongle has one.
-func (m *Meter) admit(mac routeb.EUI64, d time.Duration) bool {
+// The error says why the lock cannot be had, other than that somebody holds it.
+func (m *Meter) admit(mac routeb.EUI64, d time.Duration) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
 	if now.Before(m.until) && m.holder != mac {
-		return false
+		return false, nil
+	}
+	if ok, err := m.tryLock(); !ok {
+		return false, err
 	}
 	m.holder, m.until = mac, now.Add(d)
-	return true
+	if m.lock != nil {
+		if m.lapse != nil {
+			m.lapse.Stop()
+		}
+		m.lapse = time.AfterFunc(d, m.unlockLapsed)
+	}
+	return true, nil
+}
+
+// tryLock takes the lock if there is one to take.
+func (m *Meter) tryLock() (bool, error) {
+	if m.Lock == "" || m.lock != nil {
+		return true, nil
+	}
+	f, err := openLock(m.Lock)
+	if err != nil {
+		return false, err
+	}
+	if ok, err := lock(f); !ok {
+		return false, errors.Join(err, f.Close())
+	}
+	m.lock = f
+	return true, nil
+}
+
+func (m *Meter) unlockLapsed() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !time.Now().Before(m.until) {
+		m.unlock()
+	}
+}
+
+func (m *Meter) unlock() {
+	if m.lock != nil {
+		m.lapse.Stop()
+		_ = m.lock.Close() // nothing was written
+		m.lock, m.lapse = nil, nil
+	}
 }
 
 // release ends a dongle's session.
@@ -93,5 +144,6 @@ func (m *Meter) release(mac routeb.EUI64) {
 	defer m.mu.Unlock()
 	if m.holder == mac {
 		m.until = time.Time{}
+		m.unlock()
 	}
 }

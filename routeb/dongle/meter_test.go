@@ -3,6 +3,8 @@ package dongle_test
 import (
 	"net"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -92,5 +94,43 @@ func TestMetersShareAConnection(t *testing.T) {
 				t.Errorf("%s: heard %v, want %v: %q", text, !want, want, got)
 			}
 		}
+	})
+}
+
+// A meter that has a session with a dongle of another program refuses this one's, whose MAC address may be the same. It
+// lets it in when the other has left, or when the session has ended with nobody there.
+func TestLock(t *testing.T) {
+	lock := filepath.Join(t.TempDir(), "lock")
+	synctest.Test(t, func(t *testing.T) {
+		program := func() *bench {
+			return newBench(t, dongle.Config{EchoOff: true, Meters: []*dongle.Meter{{Credentials: credentials, Lifetime: time.Hour, Lock: lock}}})
+		}
+		say := func(b *bench, say, want string) {
+			t.Helper()
+			b.ask(say)
+			time.Sleep(50 * time.Second)
+			if got := events(b.said()); !slices.Equal(got, []string{want}) {
+				t.Errorf("%q: events %v, want %s", say, got, want)
+			}
+		}
+		one, two := program(), program()
+		say(one, joined, "25")
+		say(two, joined, "24")
+		say(one, "SKREJOIN\r\n", "25")
+		time.Sleep(2 * time.Hour) // renewals
+		if d := cmp.Diff([]string{"25", "25"}, events(one.said())); d != "" {
+			t.Errorf("renewals within two hours (-want +got):\n%s", d)
+		}
+		one.ask("SKTERM\r\n")
+		say(two, joined, "25")
+		say(one, joined, "24")
+		two.powerCycle()
+		say(one, joined, "24")
+		say(two, joined, "25")
+		two.powerCycle()
+		time.Sleep(time.Hour)
+		say(one, joined, "25")
+		say(two, joined, "24")
+		one.ask("SKTERM\r\n")
 	})
 }

@@ -122,7 +122,7 @@ func (r *radio) join(m *Meter, cred routeb.Credentials, renew bool, step func(da
 	case refused:
 		r.joins = r.after(2*panaStep, fails)
 		return
-	case m == nil || m.Credentials != cred || !m.admit(r.cfg.MAC, r.scale(m.Lifetime)):
+	case m == nil || m.Credentials != cred || !r.admitted(m):
 		r.joins = r.after(joinFails, fails)
 		return
 	}
@@ -144,6 +144,15 @@ func (r *radio) join(m *Meter, cred routeb.Credentials, renew bool, step func(da
 		done(true)
 	}
 	r.joins = r.after(panaStep, next)
+}
+
+// admitted says whether the meter opens or renews a session.
+func (r *radio) admitted(m *Meter) bool {
+	ok, err := m.admit(r.cfg.MAC, r.scale(m.Lifetime))
+	if err != nil {
+		r.cfg.Logger.Warn("dongle: lock of the meter", "err", err)
+	}
+	return ok
 }
 
 func (r *radio) begin(m *Meter) {
@@ -196,7 +205,7 @@ func (r *radio) finish(event byte) {
 func (r *radio) renewal(s *session) {
 	life := s.meter.Lifetime
 	s.timer = r.after(life*8/10, func() {
-		if !r.host.renews() || r.faults.hits(NoRenewal) || s.deaf || !s.meter.admit(r.cfg.MAC, r.scale(life)) {
+		if !r.host.renews() || r.faults.hits(NoRenewal) || s.deaf || !r.admitted(s.meter) {
 			s.timer = r.after(life*2/10, func() { r.expire(s) })
 			return
 		}
@@ -220,7 +229,7 @@ func (r *radio) expire(s *session) {
 func (r *radio) lapse(s *session) {
 	r.expire(s)
 	r.after(10*time.Second, func() {
-		if r.session == s && s.expired && s.meter.admit(r.cfg.MAC, r.scale(s.meter.Lifetime)) {
+		if r.session == s && s.expired && r.admitted(s.meter) {
 			s.expired = false
 			r.renewal(s)
 			r.host.renewed(s.meter)
