@@ -2,14 +2,10 @@
 
 package dongle
 
-import (
-	"os"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
-
-func baud(tty *os.File) int {
-	t, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TIOCGETA)
+func baud(tty int) int {
+	t, err := unix.IoctlGetTermios(tty, unix.TIOCGETA)
 	if err != nil {
 		return 0
 	}

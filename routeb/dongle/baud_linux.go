@@ -1,13 +1,9 @@
 package dongle
 
-import (
-	"os"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
-
-func baud(tty *os.File) int {
-	t, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
+func baud(tty int) int {
+	t, err := unix.IoctlGetTermios(tty, unix.TCGETS)
 	if err != nil {
 		return 0
 	}

@@ -82,7 +82,16 @@ func replaceLink(target, link string) error {
 func (p *PTY) Name() string { return p.slave.Name() }
 
 // Baud returns the rate that the host has set, in bit/s; 0 if it is none that modules know.
-func (p *PTY) Baud() int { return baud(p.slave) }
+func (p *PTY) Baud() (rate int) {
+	c, err := p.slave.SyscallConn() // not Fd, which Close races with
+	if err == nil {
+		err = c.Control(func(fd uintptr) { rate = baud(int(fd)) })
+	}
+	if err != nil {
+		return 0
+	}
+	return rate
+}
 
 // Read reads what the host wrote.
 func (p *PTY) Read(b []byte) (int, error) { return p.master.Read(b) }
