@@ -34,7 +34,8 @@ func TestMain(m *testing.M) {
 // user sees.
 func TestCommands(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir:      "testdata",
+		Deadline: time.Now().Add(10 * time.Minute), // then what hangs is named
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("GORACE", os.Getenv("GORACE"))
 			e.Defer(func() { endLeftovers(e.WorkDir) })
