@@ -81,8 +81,6 @@ func NewHousehold(c HouseholdConfig) *Household {
 // Installed returns when the registers stood at zero: a midnight.
 func (h *Household) Installed() time.Time { return h.installed }
 
-// Solar reports whether the house has panels, and so exports.
-func (h *Household) Solar() bool { return h.solar > 0 }
 
 // Power returns the power at t in W, positive when buying. ok is false before
 // the meter was installed.

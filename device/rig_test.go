@@ -133,6 +133,16 @@ func (r *rig) record(e eventlog.Event) device.Recorded {
 	return rec
 }
 
+// reach waits until the meter is in a segment. It begins one when it comes to it.
+func (r *rig) reach(segment uint32) {
+	r.t.Helper()
+	for end := time.Now().Add(patience); r.Status().Segment < segment; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			r.t.Fatalf("not in segment %d: %+v", segment, r.Status())
+		}
+	}
+}
+
 func (r *rig) stepsSoFar() []device.Step {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -60,6 +60,7 @@ func TestRotationWithoutSpecificEvents(t *testing.T) {
 	for range 100 {
 		r.record(powerUp)
 	}
+	r.reach(2)
 	r.close()
 	if n := len(readSegments(t, r.cfg.Dir)); n < 2 {
 		t.Errorf("%d segments", n)
@@ -244,6 +245,7 @@ func TestPolicyChange(t *testing.T) {
 	r.cfg.Policy = eventlog.DefaultPolicy()
 	r.start() // changes it back
 	r.record(powerUp)
+	r.reach(3)
 	r.close()
 	list, _ := audit(t, r.cfg.Dir, r.module.PublicKey())
 	segments := readSegments(t, r.cfg.Dir)

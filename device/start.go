@@ -65,7 +65,7 @@ func (m *Meter) start(ctx context.Context, born bool) error {
 	}
 	var counter *eventlog.KeyCounter
 	if infoErr == nil && info.Scheme == eventlog.SchemeCounter {
-		counter, infoErr = m.keyCounter(ctx, info)
+		counter = m.keyCounter(ctx, info)
 	}
 	if !born {
 		if infoErr != nil {
@@ -109,20 +109,20 @@ func (m *Meter) start(ctx context.Context, born bool) error {
 
 // keyCounter returns what the module says of its counter and, if it remembers
 // that, of what it signed.
-func (m *Meter) keyCounter(ctx context.Context, info secureelement.Info) (*eventlog.KeyCounter, error) {
+func (m *Meter) keyCounter(ctx context.Context, info secureelement.Info) *eventlog.KeyCounter {
 	c := &eventlog.KeyCounter{Key: info.Key, Counter: info.Counter}
 	h, ok := m.module.(secureelement.Historian)
 	if !ok {
-		return c, nil
+		return c
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.SignTimeout)
 	defer cancel()
 	uses, err := h.History(ctx)
 	if err != nil {
-		return nil, err
+		m.cfg.Logger.Warn("the secure element does not say what it signed last: only its counter is compared with the log", "err", err)
 	}
 	c.Uses = uses
-	return c, nil
+	return c
 }
 
 // newborn fills the state of a first start.

@@ -40,8 +40,8 @@ const (
 // datagram that comes when none of them reads waits up to twice as long.
 const standby = time.Millisecond
 
-// read is the goroutine of Serve that reads a link. It holds p.reading but for
-// the time it stands by, and when it ends.
+// read is the goroutine of Serve that reads a link. It holds p.reading all the
+// time, also when it has ended, except while it stands by.
 func (n *Node) read(ctx context.Context, p *port) {
 	r := &reader{out: make([]byte, 0, n.cfg.MaxPayload)}
 	wait := readRetryMin
@@ -105,7 +105,7 @@ func (n *Node) standBy(ctx context.Context, p *port, r *reader) {
 // spares the wake of another goroutine for each answer: most of the time that a
 // request takes on a fast network. It is done while Serve stands by. lead returns
 // true when w has its answer; it returns false if somebody else reads, if Serve
-// wants the socket back, or if the read fails.
+// wants the socket back, after two milliseconds, or if the read fails.
 //
 // Only answers are handled here. The rest is Serve's, so that objects are never
 // called from within a request.
@@ -113,6 +113,7 @@ func (n *Node) lead(p *port, w *pending) bool {
 	if p.passed == nil || w.sent.ESV == INFREQ || !p.reading.TryLock() {
 		return false
 	}
+	_ = p.conn.SetReadDeadline(time.Now().Add(2 * standby)) // the caller has a context and a time of his own
 	for len(w.reply) == 0 && len(p.passed) < passedQueue {
 		b := p.leader.in[:]
 		size, from, err := p.conn.ReadFrom(b)

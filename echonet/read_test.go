@@ -146,6 +146,60 @@ func TestCallerWhoReadsInVain(t *testing.T) {
 	}
 }
 
+// stuck is an object that answers nothing until it is let go.
+type stuck struct {
+	*echonet.Device
+	asked, release chan struct{}
+}
+
+func (s stuck) Begin(r echonet.Request) echonet.Access {
+	select {
+	case s.asked <- struct{}{}:
+	default:
+	}
+	<-s.release
+	return s.Device.Begin(r)
+}
+
+// A caller has his own context and time also while an object of the node keeps
+// Serve busy.
+func TestCallerWhileAnObjectIsSlow(t *testing.T) {
+	device := echonet.NewDevice(echonet.LowVoltageMeter, power)
+	_, meter := overUDP(t, echonet.Config{Objects: []echonet.Object{device}})
+	silent := socket(t).LocalAddr()
+	for range 10 {
+		slow := stuck{device, make(chan struct{}, 1), make(chan struct{})}
+		n, at := overUDP(t, echonet.Config{Retries: -1, Timeout: time.Hour, Objects: []echonet.Object{slow}})
+		other, _ := overUDP(t, echonet.Config{Timeout: time.Minute, Retries: -1})
+		lead(t, n, meter)
+		ctx, cancel := context.WithCancel(t.Context())
+		failed := make(chan error, 1)
+		go func() {
+			_, err := n.Get(ctx, silent, echonet.LowVoltageMeter, 0xE7)
+			failed <- err
+		}()
+		served := make(chan error, 1)
+		go func() {
+			_, err := other.Get(t.Context(), at, echonet.LowVoltageMeter, 0xE7)
+			served <- err
+		}()
+		<-slow.asked
+		cancel()
+		select {
+		case err := <-failed:
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v, want Canceled", err)
+			}
+		case <-time.After(time.Minute):
+			t.Error("the caller waits for the object")
+		}
+		close(slow.release)
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // Serve ends while a caller reads; then another node serves the same link.
 func TestServeEndsWhileACallerReads(t *testing.T) {
 	_, meter := overUDP(t, echonet.Config{Objects: []echonet.Object{echonet.NewDevice(echonet.LowVoltageMeter, power)}})

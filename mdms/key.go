@@ -29,15 +29,15 @@ func openKey(ctx context.Context, st *store.Store, cfg *Config) (*ecdsa.PrivateK
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
-	var meters []store.Head
+	var used bool
 	err = st.Read(ctx, func(v *store.View) (err error) {
-		meters, err = v.Heads(ctx, "", 1)
+		used, err = v.AnyMeter(ctx)
 		return err
 	})
 	switch {
 	case err != nil:
 		return nil, err
-	case len(meters) > 0:
+	case used:
 		return nil, fmt.Errorf("%w: %s, whose public half the meters of this store were given: bring it back from a backup. "+
 			"If it is lost, make another with \"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out %[2]s\", mode 0600, "+
 			"and give each meter its public half", ErrNoKey, cfg.Key)

@@ -271,7 +271,9 @@ func (b *behind) Close() error {
 	var err error
 	if b.own != nil {
 		err = b.own.close()
-		_ = os.Remove(lockOf(b.addr)) // nobody is there any more
+	}
+	if b.own != nil && b.addr != nil { // it was there, and is there no more
+		_ = os.Remove(lockOf(b.addr))
 	}
 	if b.temp != "" {
 		os.RemoveAll(b.temp)

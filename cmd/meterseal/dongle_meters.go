@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,6 +63,9 @@ func (r *reach) open(c *cobra.Command, link, spec string, n int) error {
 	b, err := openBehind(c, addr, n)
 	if err != nil {
 		return err
+	}
+	if slices.ContainsFunc(r.behind, func(other *behind) bool { return other.addr.String() == b.addr.String() }) {
+		return errors.Join(usagef("--meter %s: this meter was named before", spec), b.Close())
 	}
 	r.meters, r.behind, r.files = append(r.meters, m), append(r.behind, b), append(r.files, file)
 	m.Addr, m.Lock = b.addr, lockOf(b.addr)

@@ -44,7 +44,7 @@ verdicts are those of docs/verdicts.md.`,
 		RunE: runVerify,
 	}
 	f := c.Flags()
-	f.StringSlice("key", nil, "PEM file with a public key of the meter; again for each of its keys")
+	f.StringArray("key", nil, "PEM file with a public key of the meter; again for each of its keys")
 	f.String("root", "", "PEM file with the root certificate that the bundle's chain must lead to; needs --meter")
 	f.String("meter", "", "meter id that the log must name; needed with --root")
 	f.String("scheme", "auto", "scheme of the key: digest, counter, or auto, which takes the one that the log names and lets the signature decide")
@@ -131,7 +131,7 @@ func readBundle(stdin io.Reader, path string) ([]byte, error) {
 // why it does not decode, nil if it does.
 func fillInput(c *cobra.Command, in *verify.Input, malformed error) error {
 	f := c.Flags()
-	keyFiles, _ := f.GetStringSlice("key")
+	keyFiles, _ := f.GetStringArray("key")
 	rootFile, _ := f.GetString("root")
 	meterText, _ := f.GetString("meter")
 	in.Registration.AnyMeter = meterText == ""
@@ -194,9 +194,8 @@ func fillInput(c *cobra.Command, in *verify.Input, malformed error) error {
 }
 
 // verifyScheme returns the scheme of a key: --scheme, or for "auto" what the bundle
-// names: the two
-// schemes sign messages that begin differently, so a signature of one never
-// verifies as one of the other, and naming the wrong one only fails.
+// names. The two schemes sign messages that begin differently, so a signature of
+// one never verifies as one of the other, and naming the wrong one only fails.
 func verifyScheme(c *cobra.Command, bundle *eventlog.Bundle, key eventlog.KeyID) (eventlog.Scheme, error) {
 	text, _ := c.Flags().GetString("scheme")
 	if text != "auto" {

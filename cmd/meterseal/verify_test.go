@@ -118,7 +118,7 @@ func TestVerifyTakesAllKeysOfAMeter(t *testing.T) {
 		{[]string{"--key", old}, exitBroken, "verdict  WRONG_KEY\n"},
 		{[]string{"--key", fresh}, exitBroken, "verdict  WRONG_KEY\n"},
 		{[]string{"--key", old, "--key", fresh}, exitDone, "verdict  INTACT\n"},
-		{[]string{"--key", fresh + "," + old}, exitDone, "verdict  INTACT\n"},
+		{[]string{"--key", fresh, "--key", old}, exitDone, "verdict  INTACT\n"},
 	} {
 		var out bytes.Buffer
 		code := run(t.Context(), append([]string{"verify", "-"}, c.keys...), bytes.NewReader(bundle), &out, &out)

@@ -1,6 +1,7 @@
 package dongle
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -74,7 +75,7 @@ func (t *text) setRegister(name, value string) bool {
 		return true
 	case "S0B": // the same as bytes
 		b, err := hex.DecodeString(value)
-		if err != nil || len(b) != 8 {
+		if err != nil || len(b) != 8 || bytes.ContainsFunc(b, func(c rune) bool { return c < ' ' || c > '~' }) {
 			return false
 		}
 		t.reg["S0A"] = string(b)

@@ -46,6 +46,12 @@ func (v *View) Heads(ctx context.Context, after string, limit int) ([]Head, erro
 		v.tenant, after, limit)
 }
 
+// AnyMeter reports whether the store has a meter, of whichever tenant.
+func (v *View) AnyMeter(ctx context.Context) (bool, error) {
+	n, err := value[int64](ctx, v, `SELECT COUNT(*) FROM (SELECT 1 FROM heads LIMIT 1) AS one`)
+	return n > 0, err
+}
+
 // NewlyStale returns heads that have not moved since t and are not marked as
 // stale, at most limit.
 func (v *View) NewlyStale(ctx context.Context, t time.Time, limit int) ([]Head, error) {
