@@ -81,7 +81,6 @@ func NewHousehold(c HouseholdConfig) *Household {
 // Installed returns when the registers stood at zero: a midnight.
 func (h *Household) Installed() time.Time { return h.installed }
 
-
 // Power returns the power at t in W, positive when buying. ok is false before
 // the meter was installed.
 func (h *Household) Power(t time.Time) (watts int32, ok bool) {

@@ -1,6 +1,7 @@
 package device_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"encoding/binary"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/meterseal/meterseal/device"
 	"github.com/meterseal/meterseal/eventlog"
+	"github.com/meterseal/meterseal/secureelement"
 )
 
 // forged is what a thief makes of coverOpened: specific as well, but harmless.
@@ -43,6 +45,13 @@ func write(t *testing.T, path string, b []byte) {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// forgetful is a module that has a history and does not tell it.
+type forgetful struct{ secureelement.Module }
+
+func (forgetful) History(context.Context) ([]eventlog.KeyUse, error) {
+	return nil, secureelement.ErrUnavailable
 }
 
 // logOf returns the directory of the meter's log.
@@ -108,6 +117,19 @@ func keptSeal(t *testing.T, dir string, segment uint32) []eventlog.Seal {
 func TestRemovedSealsLaunderNothing(t *testing.T) {
 	t.Run("an older seal is put back", func(t *testing.T) {
 		r := newRig(t).start()
+		r.record(coverOpened)
+		older := must(os.ReadFile(filepath.Join(r.logOf(), "seals")))
+		length := r.Status().SignedLength
+		for range 5 {
+			r.record(coverOpened)
+		}
+		r.close()
+		forge(t, filepath.Join(r.logOf(), "00000001.seg"), int(length))
+		write(t, filepath.Join(r.logOf(), "seals"), older)
+		assertNothingLaundered(t, r)
+	})
+	t.Run("and the module does not say what it signed", func(t *testing.T) {
+		r := newRig(t, func(c *device.Config) { c.Module = forgetful{c.Module} }).start()
 		r.record(coverOpened)
 		older := must(os.ReadFile(filepath.Join(r.logOf(), "seals")))
 		length := r.Status().SignedLength

@@ -257,9 +257,12 @@ func TestOpenReplacesNoKey(t *testing.T) {
 	r.open() // nobody was given it
 	r.enrolled(eventlog.SchemeCounter)
 	lose()
-	for _, existing := range []bool{false, true} {
+	for _, c := range []struct {
+		existing bool
+		tenant   string
+	}{{false, ""}, {true, ""}, {false, "another owner"}} {
 		cfg := r.cfg
-		cfg.Existing = existing
+		cfg.Existing, cfg.Tenant = c.existing, c.tenant
 		if s, err := mdms.Open(t.Context(), cfg); err == nil {
 			s.Close()
 			t.Fatal("opened without the key of the meters")
