@@ -54,7 +54,7 @@ type port struct {
 
 	// Reading; see lead.
 	reading sync.Mutex    // held by whoever reads conn
-	leader  reader        // of a caller who reads; guarded by reading
+	leader  *leader       // of a caller who reads; guarded by reading; nil if only Serve reads
 	asked   atomic.Int32  // requests that left by this port and wait
 	leads   atomic.Uint32 // times a caller has read
 	passed  chan datagram // what a caller read and Serve has to handle; nil if only Serve reads
@@ -74,6 +74,7 @@ func newPort(l Link, nets []netip.Prefix) *port {
 	switch l.PacketConn.(type) {
 	case *net.UDPConn:
 		p.direct = true
+		p.leader = new(leader)
 		p.passed, p.back = make(chan datagram, passedQueue), make(chan struct{}, 1)
 	case *groupConn, *broadcastConn:
 		p.direct, p.heard = true, true

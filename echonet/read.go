@@ -19,6 +19,12 @@ type reader struct {
 	out  []byte
 }
 
+// leader is what callers who read a link use again and again.
+type leader struct {
+	in [maxDatagram]byte
+	f  Frame
+}
+
 // datagram is one that a caller read in the place of Serve.
 type datagram struct {
 	b    []byte
