@@ -272,8 +272,11 @@ func (d *demo) askForSeal(ctx context.Context, head controller.Head) (controller
 }
 
 // until waits for a condition, at most ten seconds.
-func until(ctx context.Context, cond func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+func until(ctx context.Context, cond func() bool) error { return untilOr(ctx, 10*time.Second, cond) }
+
+// untilOr waits for a condition, at most for the limit.
+func untilOr(ctx context.Context, limit time.Duration, cond func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

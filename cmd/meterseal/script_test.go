@@ -91,20 +91,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // eventually waits for a condition, long enough for a loaded machine.
-func eventually(cond func() bool) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !cond() {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-	}
-	return nil
-}
+func eventually(cond func() bool) error { return untilOr(context.Background(), 2*time.Minute, cond) }
 
 // await FILE TEXT waits until a file that a background command writes contains
 // a text.
