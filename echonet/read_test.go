@@ -47,6 +47,27 @@ func lead(t *testing.T, n *echonet.Node, to net.Addr) {
 	}
 }
 
+// keepAsking has a node ask another again and again until stop is called, or the
+// test ends. Each request must be answered.
+func keepAsking(t *testing.T, n *echonet.Node, at net.Addr) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			if _, err := n.Get(context.WithoutCancel(ctx), at, echonet.LowVoltageMeter, 0xE7); err != nil {
+				t.Errorf("%v does not answer: %v", at, err)
+			}
+		}
+	})
+	stop = func() {
+		cancel()
+		wg.Wait()
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
 // watched is an object that tells when it is called from within a request.
 type watched struct {
 	*echonet.Device
@@ -66,23 +87,14 @@ func TestCallersReadWhileTheNodeServes(t *testing.T) {
 	n, at := overUDP(t, echonet.Config{Objects: []echonet.Object{watched{echonet.NewDevice(echonet.LowVoltageMeter, power), t}}})
 	other, _ := overUDP(t, echonet.Config{})
 
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for ctx.Err() == nil {
-			if _, err := other.Get(t.Context(), at, echonet.LowVoltageMeter, 0xE7); err != nil {
-				t.Errorf("the node does not serve: %v", err)
-			}
-		}
-	})
+	stop := keepAsking(t, other, at)
 	for range 2000 {
 		ps, err := n.Get(t.Context(), meter, echonet.LowVoltageMeter, 0xE7)
 		if err != nil || len(ps) != 1 {
 			t.Fatalf("%v: %v", ps, err)
 		}
 	}
-	cancel()
-	wg.Wait()
+	stop()
 	if leads := echonet.Leads(n); leads < 100 {
 		t.Errorf("callers have read %d times: this test shows little", leads)
 	}
@@ -211,16 +223,14 @@ func TestServeEndsWhileACallerReads(t *testing.T) {
 		served := make(chan error, 1)
 		go func() { served <- n.Serve(ctx) }()
 		lead(t, n, meter)
-		var asking atomic.Bool
+		asking := make(chan struct{})
 		failed := make(chan error, 1)
 		go func() {
-			asking.Store(true)
+			close(asking)
 			_, err := n.Get(t.Context(), silent, echonet.LowVoltageMeter, 0xE7)
 			failed <- err
 		}()
-		for !asking.Load() {
-			time.Sleep(10 * time.Microsecond)
-		}
+		<-asking
 		cancel()
 		if err := <-served; err != nil {
 			t.Errorf("Serve: %v", err)
@@ -247,23 +257,14 @@ func TestNotificationAnswersWhileCallersRead(t *testing.T) {
 			t.Fatalf("%v: %v", ps, err)
 		}
 	}
-	var reading sync.WaitGroup
-	ctx, cancel := context.WithCancel(t.Context())
-	reading.Go(func() { // another caller, who reads for those who ask for notifications
-		for ctx.Err() == nil {
-			if _, err := n.Get(t.Context(), meter, echonet.LowVoltageMeter, 0xE7); err != nil {
-				t.Error(err)
-			}
-		}
-	})
+	stop := keepAsking(t, n, meter) // another caller, who reads for those who ask for notifications
 	for range 400 {
 		if _, err := n.InfReq(t.Context(), second, echonet.NodeProfile, 0xD5); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(50 * time.Microsecond)
 	}
-	cancel()
-	reading.Wait()
+	stop()
 	deadline := time.Now().Add(time.Minute)
 	for heard.Load() < 500 && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
@@ -299,13 +300,7 @@ func TestHostilePeersWhileCallersRead(t *testing.T) {
 			time.Sleep(100 * time.Microsecond)
 		}
 	})
-	wg.Go(func() {
-		for ctx.Err() == nil {
-			if _, err := other.Get(t.Context(), at, echonet.LowVoltageMeter, 0xE7); err != nil {
-				t.Errorf("the node does not serve: %v", err)
-			}
-		}
-	})
+	stop := keepAsking(t, other, at)
 	for range 1000 {
 		ps, err := n.Get(t.Context(), meter, echonet.LowVoltageMeter, 0xE7)
 		if err != nil || len(ps) != 1 || !bytes.Equal(ps[0].EDT, power.Value) {
@@ -313,6 +308,7 @@ func TestHostilePeersWhileCallersRead(t *testing.T) {
 			break
 		}
 	}
+	stop()
 	cancel()
 	wg.Wait()
 	if leads := echonet.Leads(n); leads < 50 {
